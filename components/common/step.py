@@ -1,0 +1,92 @@
+"""What every pipeline step does around its work: time it, record it, and fail without a traceback."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class StepRecord:
+    """One step of a run, as the summary table and the dashboard show it.
+
+    Attributes:
+        name: Task name, unique within a run.
+        status: ``running``, ``ok`` or ``failed``.
+        started: Unix time, seconds.
+        seconds: Wall time.
+        summary: A few numbers or words a person wants to see; keys become table cells.
+        reports: Files worth opening (HTML, Markdown, YAML).
+        error: What was wrong, for a failed step.
+    """
+
+    name: str
+    status: str = "running"
+    started: float = field(default_factory=time.time)
+    seconds: float = 0.0
+    summary: dict[str, Any] = field(default_factory=dict)
+    reports: list[str] = field(default_factory=list)
+    error: str = ""
+
+    def report(self, path: str | Path) -> None:
+        """Name a file in the list of reports that the run prints at its end."""
+        self.reports.append(str(path))
+
+
+@contextmanager
+def step(name: str, settings: Settings | None = None) -> Iterator[StepRecord]:
+    """Record one step under the run's folder and end the process with status 1 on a user's error.
+
+    A `FlywheelError` is logged as its message alone; anything else is a bug and keeps its traceback.
+
+    Example:
+        >>> with step("curate") as record:
+        ...     record.summary["rows"] = 10
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    settings = settings or Settings.from_env()
+    record = StepRecord(name)
+    _write(record, settings)
+    start = time.monotonic()
+    try:
+        yield record
+        record.status = "ok"
+    except FlywheelError as error:
+        record.status, record.error = "failed", str(error)
+        logger.error("%s failed: %s", name, error)
+        raise SystemExit(1) from None
+    except BaseException as error:
+        record.status, record.error = "failed", f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        record.seconds = time.monotonic() - start
+        _write(record, settings)
+
+
+def _write(record: StepRecord, settings: Settings) -> None:
+    if settings.run_dir is None:
+        return
+    folder = settings.run_dir / "steps"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record.name}.json"
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(asdict(record), ensure_ascii=False, indent=1, default=str), encoding="utf-8")
+    partial.replace(path)
+
+
+def read_steps(run_dir: Path) -> list[StepRecord]:
+    """All step records of a run, in the order they started."""
+    records = [
+        StepRecord(**json.loads(path.read_text(encoding="utf-8"))) for path in (run_dir / "steps").glob("*.json")
+    ]
+    return sorted(records, key=lambda record: record.started)

@@ -1,0 +1,85 @@
+"""How a step runs in a cluster: image, resources, credentials, caching, retries, user."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from llm_flywheel.components.common.config import Section, bind, load_yaml
+from llm_flywheel.components.common.images import CORE, TRAINER
+
+# What `Settings` reads, by where it comes from.
+CONFIG_KEYS = ("MLFLOW_TRACKING_URI", "FLYWHEEL_OBJECT_STORE", "AWS_ENDPOINT_URL", "AWS_REGION", "FLYWHEEL_ACTOR")
+SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "FLYWHEEL_LEDGER_URL")
+
+
+class Resources(Section):
+    """Requests and limits of one kind of step, as Kubernetes quantities."""
+
+    cpu_request: str = "500m"
+    cpu_limit: str = "2"
+    memory_request: str = "1Gi"
+    memory_limit: str = "4Gi"
+    accelerator: str = Field(default="", description="resource name, such as nvidia.com/gpu; empty for none")
+    accelerator_count: int = Field(default=0, ge=0)
+
+
+class Profile(Section):
+    """What ``flywheel compile --profile FILE`` may set; the pipeline itself stays the same.
+
+    Attributes:
+        core_image: Image of the data steps (no torch).
+        trainer_image: Image of the steps that need torch, MLflow or a model server.
+        core: Resources of the data steps.
+        trainer: Resources of the training and evaluation steps.
+        config_map: ConfigMap with addresses (`CONFIG_KEYS`); every key is optional.
+        secret: Secret with credentials (`SECRET_KEYS`); every key is optional.
+        run_as_user: UID of every step; images must work with it.
+        retries: Tries after the first one, for steps that talk to the outside.
+    """
+
+    core_image: str = CORE
+    trainer_image: str = TRAINER
+    core: Resources = Resources()
+    trainer: Resources = Resources(cpu_request="1", cpu_limit="8", memory_request="4Gi", memory_limit="16Gi")
+    config_map: str = "flywheel-settings"
+    secret: str = "flywheel-credentials"  # noqa: S105 - the name of a Secret, not a secret
+    run_as_user: int = Field(default=1000, ge=1)
+    retries: int = Field(default=2, ge=0, le=10)
+
+    @classmethod
+    def load(cls, path: Path) -> "Profile":
+        """Read a profile; raises FlywheelError with everything that is wrong."""
+        return bind(cls, load_yaml(path), where=str(path))
+
+    def pure(self, task: Any, *, train: bool = False) -> Any:
+        """A step whose outputs depend on its inputs alone: cached."""
+        return self._place(task, train).set_caching_options(True)
+
+    def light(self, task: Any, *, train: bool = False) -> Any:
+        """A step that decides or acts once: neither cached nor retried."""
+        return self._place(task, train).set_caching_options(False)
+
+    def outside(self, task: Any, *, train: bool = False) -> Any:
+        """A step that talks to storage, a registry or a cluster: not cached, retried with growing pauses."""
+        task = self.light(task, train=train)
+        if self.retries:
+            task.set_retry(self.retries, backoff_duration="5s", backoff_factor=2.0, backoff_max_duration="60s")
+        return task
+
+    def _place(self, task: Any, train: bool) -> Any:
+        from kfp import kubernetes
+
+        resources = self.trainer if train else self.core
+        task.set_container_image(self.trainer_image if train else self.core_image)
+        task.set_cpu_request(resources.cpu_request).set_cpu_limit(resources.cpu_limit)
+        task.set_memory_request(resources.memory_request).set_memory_limit(resources.memory_limit)
+        if resources.accelerator and resources.accelerator_count:
+            task.set_accelerator_type(resources.accelerator).set_accelerator_limit(resources.accelerator_count)
+        kubernetes.use_config_map_as_env(task, self.config_map, {key: key for key in CONFIG_KEYS}, optional=True)
+        kubernetes.use_secret_as_env(task, self.secret, {key: key for key in SECRET_KEYS}, optional=True)
+        kubernetes.set_security_context(task, run_as_user=self.run_as_user, run_as_non_root=True)
+        return task
+
+
+DEFAULT_PROFILE = Profile()
