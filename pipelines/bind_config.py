@@ -8,9 +8,7 @@ from llm_flywheel.components.common.images import CORE
 
 
 @dsl.component(base_image=CORE, install_kfp_package=False)
-def bind_config(
-    config: dict, data: list, holdout: list, base_model: str, model_name: str
-) -> NamedTuple(
+def bind_config(config: dict, data: list, holdout: list, base_model: str, model_name: str) -> NamedTuple(
     "Sections",
     [
         ("ingest", dict),

@@ -5,13 +5,15 @@ the key as the user typed it, and unknown keys with the nearest known one.
 """
 
 import difflib
+import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+
 from llm_flywheel.components.common.errors import FlywheelError
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Section(BaseModel):
@@ -24,6 +26,18 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=BaseModel)
+
+
+def _readable_here(value: str, info: ValidationInfo) -> str:
+    if not (info.context or {}).get("check_files") or "://" in value:
+        return value
+    if not glob.glob(value, recursive=True):
+        raise ValueError(f"no such file or folder: {value}")
+    return value
+
+
+InputPath = Annotated[str, AfterValidator(_readable_here)]
+"""A path, a glob or a URI of input data. ``bind(..., check_files=True)`` reports local ones that do not exist."""
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -81,19 +95,20 @@ def _copy(value: Any) -> Any:
     return value
 
 
-def bind(model: type[S], values: Mapping[str, Any], *, where: str = "config") -> S:
+def bind(model: type[S], values: Mapping[str, Any], *, where: str = "config", check_files: bool = False) -> S:
     """Turn a mapping into ``model``, or raise one error that lists everything that is wrong.
 
     Args:
         model: The section (or whole config) to bind to.
         values: Keys and values as the user wrote them.
         where: What to call the mapping in the message (a path or a component's name).
+        check_files: Also report every `InputPath` that does not exist on this machine.
 
     Raises:
         FlywheelError: One line per wrong key, with what was found and what is allowed.
     """
     try:
-        return model.model_validate(dict(values))
+        return model.model_validate(dict(values), context={"check_files": check_files})
     except ValidationError as error:
         lines = [_explain(model, item) for item in error.errors(include_url=False)]
         count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"

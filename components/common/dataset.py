@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+
 from llm_flywheel.components.common.errors import FlywheelError
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])

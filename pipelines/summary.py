@@ -1,0 +1,98 @@
+"""The end of a local run: what happened, where the reports are, and how to go on."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from llm_flywheel.components.common.report import show as show_value
+from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.pipelines.local import FAILED, OK, RunResult, endpoint_of
+
+_STATUS = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "running": "[yellow]interrupted[/]"}
+
+
+def show(result: RunResult, settings: Settings, *, kept: bool, console: Console | None = None) -> None:
+    """Print the summary of a run.
+
+    Args:
+        result: The run.
+        settings: Where its state is.
+        kept: The model server and the gateway are still running.
+        console: Where to print; stdout when not given.
+    """
+    console = console or Console(highlight=False)
+    console.print(_table(result))
+    for step in result.steps:
+        for report in step.reports:
+            console.print(f"  {step.name:<16} {_short(report)}", soft_wrap=True)
+    words = {OK: "[green]green[/]", FAILED: "[red]red[/]"}.get(result.status, "[yellow]interrupted[/]")
+    console.print(f"\nRun {result.run_id} ended {words} after {result.seconds:.0f} s.")
+    if result.error:
+        console.print(f"[red]{_escaped(result.error)}[/]", soft_wrap=True)
+    console.print(f"Log: {_short(result.run_dir / 'run.log')}\n", soft_wrap=True)
+    console.print(_next_steps(result, settings, kept), soft_wrap=True, markup=False)
+
+
+def _table(result: RunResult) -> Table:
+    table = Table(title=f"Run {result.run_id}", title_justify="left")
+    table.add_column("step")
+    table.add_column("status")
+    table.add_column("seconds", justify="right")
+    table.add_column("result")
+    for step in result.steps:
+        facts = ", ".join(f"{key} {show_value(value)}" for key, value in step.summary.items())
+        table.add_row(step.name, _STATUS[step.status], f"{step.seconds:.1f}", _escaped(facts))
+    return table
+
+
+def _next_steps(result: RunResult, settings: Settings, kept: bool) -> str:
+    home = f"FLYWHEEL_HOME={shlex.quote(str(settings.home))} "
+    lines = [
+        "Look at the run in MLflow:",
+        f"  mlflow ui --backend-store-uri {settings.tracking_uri} --port 5000",
+        "Spend, variants and audit events:",
+        f"  {home}flywheel dashboard",
+        f"  {home}flywheel audit verify",
+    ]
+    if any(step.name == "rollout" and step.status == "ok" for step in result.steps):
+        lines += ["Reproduce the rollout decision:", f"  {home}flywheel rollout replay {result.run_id}"]
+    endpoint = endpoint_of(result.run_dir)
+    if kept and endpoint:
+        lines += ["Ask the model:", *ask_commands(endpoint), f"Stop it:\n  {home}flywheel down {result.run_id}"]
+    elif result.status == OK and endpoint:
+        lines += ["Ask the model (starts it, and prints how to ask):", f"  {home}flywheel serve {endpoint['model']}"]
+    return "\n".join(lines)
+
+
+def ask_commands(endpoint: dict[str, Any]) -> list[str]:
+    """Commands that ask a running endpoint a question, with curl and with the OpenAI client."""
+    url, model, key_file = endpoint["base_url"], endpoint["model"], endpoint["key_file"]
+    question = endpoint.get("example_question") or "How long is the warranty?"
+    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "{question}"}}]}}'
+    code = (
+        f"from openai import OpenAI; c = OpenAI(base_url='{url}/v1', api_key=open('{key_file}').read().strip()); "
+        f"print(c.chat.completions.create(model='{model}', "
+        f"messages=[{{'role': 'user', 'content': '{question}'}}]).choices[0].message.content)"
+    )
+    return [
+        f'  curl -s {url}/v1/chat/completions -H "Authorization: Bearer $(cat {shlex.quote(key_file)})" '
+        f"-H 'Content-Type: application/json' -d {shlex.quote(body)}",
+        f"  python -c {shlex.quote(code)}",
+    ]
+
+
+def _short(path: str | Path) -> str:
+    """A path relative to the working folder, where that is shorter."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
