@@ -19,7 +19,7 @@ def merge(
     given = {
         ("ingest", "paths"): list(data),
         ("ingest", "holdout_paths"): list(holdout),
-        ("base_model", "reference"): base_model,
+        ("finetune", "base_model"): base_model,
         ("publish", "model_name"): model_name,
     }
     merged = dict(config)

@@ -14,7 +14,6 @@ def bind_config(config: dict, data: list, holdout: list, base_model: str, model_
         ("ingest", dict),
         ("scan_pii", dict),
         ("curate", dict),
-        ("base_model", dict),
         ("finetune", dict),
         ("evaluate", dict),
         ("gate", dict),
@@ -29,7 +28,7 @@ def bind_config(config: dict, data: list, holdout: list, base_model: str, model_
         config: The run configuration, as in ``pipelines/configs/*.yaml``.
         data: Paths or URIs of training data; replaces ``ingest.paths`` when not empty.
         holdout: Paths or URIs of held-out data; replaces ``ingest.holdout_paths`` when not empty.
-        base_model: Replaces ``base_model.reference`` when not empty.
+        base_model: Replaces ``finetune.base_model`` when not empty.
         model_name: Replaces ``publish.model_name`` when not empty.
 
     Returns:

@@ -60,7 +60,7 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", action="append", default=[], metavar="PATH", help="training data instead of ingest.paths"
     )
     parser.add_argument("--holdout", action="append", default=[], metavar="PATH", help="held-out data, used as it is")
-    parser.add_argument("--base-model", default="", metavar="REF", help="instead of base_model.reference")
+    parser.add_argument("--base-model", default="", metavar="REF", help="instead of finetune.base_model")
     parser.add_argument("--model-name", default="", metavar="NAME", help="instead of publish.model_name")
 
 

@@ -2,7 +2,6 @@
 
 from pydantic import Field
 
-from llm_flywheel.components.base_model.config import BaseModelConfig
 from llm_flywheel.components.common.config import Section
 from llm_flywheel.components.curate.config import CurateConfig
 from llm_flywheel.components.deploy.config import DeployConfig
@@ -26,7 +25,6 @@ class RunConfig(Section):
     ingest: IngestConfig
     scan_pii: ScanPiiConfig = ScanPiiConfig()
     curate: CurateConfig = CurateConfig()
-    base_model: BaseModelConfig = BaseModelConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()

@@ -50,7 +50,7 @@ def build(profile: Profile = DEFAULT_PROFILE) -> Any:
             config: Run configuration, as in ``pipelines/configs/*.yaml``.
             data: Training data paths or URIs; replaces ``ingest.paths``.
             holdout: Held-out data paths or URIs; replaces ``ingest.holdout_paths``.
-            base_model: Base model reference; replaces ``base_model.reference``.
+            base_model: Base model reference; replaces ``finetune.base_model``.
             model_name: Registered model name; replaces ``publish.model_name``.
         """
         end = profile.light(finish(pipeline=NAME))
@@ -69,7 +69,7 @@ def build(profile: Profile = DEFAULT_PROFILE) -> Any:
             curated = profile.pure(curate(config=section["curate"], dataset=scanned.outputs["masked"]).after(clean))
             dataset = curated.outputs["curated"]
 
-            base = profile.pure(base_model_step(config=section["base_model"], dataset=dataset), train=True)
+            base = profile.pure(base_model_step(config=section["finetune"], dataset=dataset), train=True)
             tuned = profile.pure(
                 finetune(config=section["finetune"], dataset=dataset, base=base.outputs["model"]), train=True
             )

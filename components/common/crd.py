@@ -98,7 +98,7 @@ def _schemas(kind: str) -> dict[str, Any]:
 
 @cache
 def _validator() -> Any:
-    """A JSON Schema validator with two rules of Kubernetes: whole floats are no integers, map lists have unique keys."""
+    """A JSON Schema validator with two rules of Kubernetes: 1.0 is no integer, entries of a map list are unique."""
     from jsonschema import Draft202012Validator, ValidationError, validators
 
     def unique_keys(_: Any, keys: Sequence[str], items: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
@@ -137,8 +137,9 @@ def _explain(error: Any) -> list[str]:
 def _near(name: str, known: Sequence[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    by_lower = {item.lower(): item for item in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 def vendor(source: Path, target: Path) -> list[Path]:

@@ -7,7 +7,8 @@ A dataset artifact is a directory. After ``ingest`` and ``scan_pii`` it holds ``
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,6 +68,50 @@ def write_table(rows: Sequence[Mapping[str, Any]] | pa.Table, path: Path, schema
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, compression="zstd")
+
+
+class TableWriter:
+    """Writes one Parquet file row by row, holding at most ``batch_rows`` rows; the file exists even without rows.
+
+    Example:
+        >>> with TableWriter(Path("data.parquet")) as writer:
+        ...     writer.add({"id": "0", "messages": [], "source": "a.csv", "lang": "en", "meta": "{}"})
+
+    Attributes:
+        rows: Rows added so far.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema = SCHEMA, batch_rows: int = 5_000) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._schema = schema
+        self._batch_rows = batch_rows
+        self._batch: list[Mapping[str, Any]] = []
+        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        self.rows = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add one row."""
+        self._batch.append(row)
+        self.rows += 1
+        if len(self._batch) >= self._batch_rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._batch:
+            self._file.write_table(pa.Table.from_pylist(self._batch, self._schema))
+            self._batch = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._flush()
+        finally:
+            self._file.close()
 
 
 def read_table(path: Path, schema: pa.Schema = SCHEMA) -> pa.Table:

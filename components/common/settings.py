@@ -25,6 +25,7 @@ class Settings:
         s3_secret_key: ``AWS_SECRET_ACCESS_KEY``.
         s3_region: ``AWS_REGION``.
         actor: Who acts, for audit events (``FLYWHEEL_ACTOR``, default the login name).
+        mlflow_run_id: MLflow run that KFP opened for this step (``MLFLOW_RUN_ID``), or empty.
     """
 
     home: Path
@@ -38,6 +39,7 @@ class Settings:
     s3_secret_key: str = field(repr=False)
     s3_region: str
     actor: str
+    mlflow_run_id: str = ""
 
     @property
     def cache_dir(self) -> Path:
@@ -62,4 +64,5 @@ class Settings:
             s3_secret_key=env.get("AWS_SECRET_ACCESS_KEY", ""),
             s3_region=env.get("AWS_REGION", "us-east-1"),
             actor=env.get("FLYWHEEL_ACTOR") or env.get("USER") or f"uid-{os.getuid()}",
+            mlflow_run_id=env.get("MLFLOW_RUN_ID", ""),
         )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from llm_flywheel.components.common.errors import FlywheelError
@@ -47,14 +48,12 @@ def _string(text: str) -> str:
 
 def _number(value: float) -> str:
     """ECMAScript's Number::toString (ECMA-262, 6.1.6.1.20), from Python's shortest repr."""
-    if value == int(value) and abs(value) < 1e21:
-        return str(int(value))
+    if value == 0:
+        return "0"
+    if 1e-6 <= abs(value) < 1e21:
+        return format(Decimal(repr(value)), "f").removesuffix(".0")
     mantissa, _, exponent = repr(value).partition("e")
-    if exponent and -7 < int(exponent) < 0:
-        sign = "-" if value < 0 else ""
-        digits = mantissa.lstrip("-").replace(".", "")
-        return f"{sign}0.{'0' * (-int(exponent) - 1)}{digits}"
-    return f"{mantissa.removesuffix('.0')}e{int(exponent):+d}" if exponent else mantissa
+    return f"{mantissa}e{int(exponent):+d}"
 
 
 def event_hash(previous: str, seq: int, time: float, actor: str, action: str, object: str, details: Any) -> str:

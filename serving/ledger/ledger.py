@@ -4,19 +4,20 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, create_engine, event, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.serving.ledger.chain import GENESIS, canonical_json, next_event, verify_chain
 from llm_flywheel.serving.ledger.records import AuditEvent, AuditVerdict, UsageRow
 from llm_flywheel.serving.ledger.tables import audit, audit_head, metadata, usage
-from sqlalchemy import Connection, Engine, Row, create_engine, event, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 _USAGE_COLUMNS = tuple(usage.c[field.name] for field in fields(UsageRow))
 _AUDIT_COLUMNS = tuple(audit.c[field.name] for field in fields(AuditEvent))
@@ -88,9 +89,13 @@ class Ledger:
         if not rows:
             return 0
         module = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        statement = module.insert(usage).on_conflict_do_nothing(index_elements=["request_id"])
+        statement = (
+            module.insert(usage)
+            .on_conflict_do_nothing(index_elements=["request_id"])
+            .execution_options(preserve_rowcount=True)
+        )
         with self._write() as connection:
-            return sum(connection.execute(statement, asdict(row)).rowcount for row in rows)
+            return connection.execute(statement, [vars(row) for row in rows]).rowcount
 
     def usage_between(
         self,

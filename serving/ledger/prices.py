@@ -1,14 +1,16 @@
 """What a request costs: a dated price table as data, and the cost as a pure function."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self
 
-from llm_flywheel.components.common.config import Section, bind, load_yaml
 from pydantic import Field, model_validator
+
+from llm_flywheel.components.common.config import Section, bind, load_yaml
+from llm_flywheel.serving.ledger.records import UsageRow
 
 DEFAULT_PRICES = Path(__file__).with_name("prices.yaml")
 
@@ -102,6 +104,15 @@ def cost(price: Price, prompt_tokens: int, cached_tokens: int, completion_tokens
     """
     computed = prompt_tokens - cached_tokens
     return (computed * price.prompt + cached_tokens * price.cached + completion_tokens * price.completion) / 1_000_000
+
+
+def priced(row: UsageRow, table: PriceTable) -> UsageRow:
+    """The row with its cost; without one when its tokens are unknown or the table has no price for its model."""
+    price = price_for(table, row.model, row.time)
+    if price is None or row.prompt_tokens is None or row.completion_tokens is None:
+        return replace(row, cost=None, currency="")
+    amount = cost(price, row.prompt_tokens, row.cached_tokens or 0, row.completion_tokens)
+    return replace(row, cost=amount, currency=price.currency)
 
 
 def per_million(per_hour: float, tokens_per_s: float) -> float:

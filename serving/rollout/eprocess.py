@@ -16,7 +16,7 @@ of ``theta - theta0``: not positive whenever theta' lies in the null. Weights ma
 and incidents that hit both variants alike cancel. Under random assignment and no difference, ``k`` given ``m`` is
 hypergeometric however the requests depend on each other, and Hoeffding (1963) gives the same bound.
 
-Absolute test. Null: the canary's bad rate is at least ``r0``. Alternatives ``r < r0``; plain Bernoulli likelihood ratio.
+Absolute test. Null: the canary's bad rate is at least ``r0``. Alternatives ``r < r0``; Bernoulli likelihood ratio.
 It turns "no errors on either side" into evidence, which the relative test cannot.
 """
 
@@ -61,7 +61,7 @@ def relative_log_lr(
     theta = np.asarray(ratios, float)
     scale = (s * theta + 1 - s) / (s * null + 1 - s)
     log_lr = k[..., None] * (np.log(theta / null) - np.log(scale)) - rest[..., None] * np.log(scale)
-    return np.where(both[..., None], log_lr, 0.0)
+    return np.asarray(np.where(both[..., None], log_lr, 0.0))
 
 
 def absolute_log_lr(n: ArrayLike, bad: ArrayLike, rates: Sequence[float], null: float) -> Floats:
@@ -78,7 +78,7 @@ def absolute_log_lr(n: ArrayLike, bad: ArrayLike, rates: Sequence[float], null: 
     """
     total, k = np.asarray(n, float)[..., None], np.asarray(bad, float)[..., None]
     rate = np.asarray(rates, float)
-    return k * np.log(rate / null) + (total - k) * np.log((1 - rate) / (1 - null))
+    return np.asarray(k * np.log(rate / null) + (total - k) * np.log((1 - rate) / (1 - null)))
 
 
 def log_mixture(log_lr: ArrayLike) -> Floats:

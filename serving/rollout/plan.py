@@ -2,8 +2,9 @@
 
 from typing import Literal, Self
 
-from llm_flywheel.components.common.config import Section
 from pydantic import Field, model_validator
+
+from llm_flywheel.components.common.config import Section
 
 STABLE = "stable"
 CANARY = "canary"
@@ -20,14 +21,23 @@ class Metric(Section):
     kind: Literal["errors", "ttft", "latency", "tpot"] = Field(
         description="errors: failed requests. ttft, latency, tpot: requests slower than stable's frozen quantile"
     )
-    margin: float = Field(3.0, gt=1, le=100, description="ratio of bad rates that must be ruled out before promotion")
-    tolerated: float = Field(1.0, ge=1, le=50, description="ratio of bad rates that is not yet counted as harm")
-    max_rate: float | None = Field(
-        None, gt=0, lt=1, description="bad rate that is fine whatever stable does; latency: margin x (1 - quantile)"
+    margin: float = Field(
+        default=3.0, gt=1, le=100, description="ratio of bad rates that must be ruled out before promotion"
     )
-    quantile: float = Field(0.9, ge=0.5, lt=1, description="quantile of stable's warm-up that is frozen (latency)")
-    slack: float = Field(1.5, ge=1, le=20, description="slower than slack x quantile is bad (latency)")
-    floor_seconds: float = Field(0.0, ge=0, le=600, description="anything faster than this is never bad (latency)")
+    tolerated: float = Field(default=1.0, ge=1, le=50, description="ratio of bad rates that is not yet counted as harm")
+    max_rate: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="bad rate that is fine whatever stable does; latency: margin x (1 - quantile)",
+    )
+    quantile: float = Field(
+        default=0.9, ge=0.5, lt=1, description="quantile of stable's warm-up that is frozen (latency)"
+    )
+    slack: float = Field(default=1.5, ge=1, le=20, description="slower than slack x quantile is bad (latency)")
+    floor_seconds: float = Field(
+        default=0.0, ge=0, le=600, description="anything faster than this is never bad (latency)"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -35,7 +45,7 @@ class Metric(Section):
             raise ValueError("tolerated must be below margin: a ratio cannot be both fine and ruled out")
         if self.kind == "errors" and self.max_rate is None:
             raise ValueError("max_rate is required for errors: two error-free variants prove nothing by their ratio")
-        if self.kind != "errors" and self.max_rate is None and self.margin * (1 - self.quantile) >= 1:
+        if self.kind != "errors" and self.max_rate is None and self.absolute_rate >= 1 - 1e-9:
             raise ValueError("margin x (1 - quantile) is 1 or more: give max_rate")
         return self
 
@@ -48,19 +58,23 @@ class Metric(Section):
 class Warmup(Section):
     """What happens before any weight moves: stable's own latencies are frozen as the yardstick."""
 
-    requests: int = Field(60, ge=10, le=100_000, description="stable requests whose latencies are frozen")
-    discard: int = Field(8, ge=0, le=10_000, description="first requests of each variant to ignore: cold start")
-    max_seconds: float = Field(60.0, gt=0, le=86_400, description="give up as inconclusive after this long")
+    requests: int = Field(default=60, ge=10, le=100_000, description="stable requests whose latencies are frozen")
+    discard: int = Field(default=8, ge=0, le=10_000, description="first requests of each variant to ignore: cold start")
+    max_seconds: float = Field(default=60.0, gt=0, le=86_400, description="give up as inconclusive after this long")
 
 
 class Guards(Section):
     """Reasons to roll back at once, without waiting for statistics."""
 
-    consecutive_unavailable: int = Field(5, ge=1, le=1000, description="canary connection failures in a row")
-    consecutive_errors: int = Field(10, ge=2, le=1000, description="canary errors of any kind in a row")
-    error_share: float = Field(0.05, gt=0, lt=1, description="canary error share that is unbearable together with")
-    error_evidence: float = Field(10.0, ge=1, le=1e9, description="an e-value for harm of at least this")
-    unreachable_looks: int = Field(3, ge=1, le=1000, description="looks in a row without an answer from the router")
+    consecutive_unavailable: int = Field(default=5, ge=1, le=1000, description="canary connection failures in a row")
+    consecutive_errors: int = Field(default=10, ge=2, le=1000, description="canary errors of any kind in a row")
+    error_share: float = Field(
+        default=0.05, gt=0, lt=1, description="canary error share that is unbearable together with"
+    )
+    error_evidence: float = Field(default=10.0, ge=1, le=1e9, description="an e-value for harm of at least this")
+    unreachable_looks: int = Field(
+        default=3, ge=1, le=1000, description="looks in a row without an answer from the router"
+    )
 
 
 def _default_metrics() -> list[Metric]:
@@ -74,24 +88,29 @@ def _default_metrics() -> list[Metric]:
 class RolloutPlan(Section):
     """Steps, error probabilities and limits of one rollout.
 
-    ``alpha`` bounds the chance of rolling back a canary that is not worse, over the whole rollout and all metrics;
-    ``beta`` the chance of promoting one that is worse than a metric's margin. Both hold at every look.
+    ``alpha`` bounds the chance that the tests call a canary harmful that is not worse, over the whole rollout and all
+    metrics; ``beta`` the chance of promoting one that is worse than a metric's margin. Both hold at every look. The
+    guard on the error share is quicker and adds at most ``1 / error_evidence``, in incidents that hit both variants.
     """
 
-    steps: list[int] = Field([10, 50], min_length=1, max_length=50, description="canary weights in percent, rising")
-    min_requests: int = Field(12, ge=1, le=10**7, description="canary requests a step must have counted")
-    min_seconds: float = Field(4.0, ge=0, le=604_800, description="shortest stay in a step")
-    max_seconds: float = Field(90.0, gt=0, le=604_800, description="longest stay in a step; then inconclusive")
-    interval_seconds: float = Field(1.0, gt=0, le=3600, description="time between two looks")
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="largest chance of a false rollback")
-    beta: float = Field(0.05, gt=0, lt=0.5, description="largest chance of a false promotion, per metric")
-    suspicion: float = Field(3.0, ge=1, description="no step up while an e-value for harm is at or above this")
+    steps: list[int] = Field(
+        default=[10, 50], min_length=1, max_length=50, description="canary weights in percent, rising"
+    )
+    min_requests: int = Field(default=12, ge=1, le=10**7, description="canary requests a step must have counted")
+    min_seconds: float = Field(default=4.0, ge=0, le=604_800, description="shortest stay in a step")
+    max_seconds: float = Field(default=90.0, gt=0, le=604_800, description="longest stay in a step; then inconclusive")
+    interval_seconds: float = Field(default=1.0, gt=0, le=3600, description="time between two looks")
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="largest chance of a false rollback")
+    beta: float = Field(default=0.05, gt=0, lt=0.5, description="largest chance of a false promotion, per metric")
+    suspicion: float = Field(default=3.0, ge=1, description="no step up while an e-value for harm is at or above this")
     metrics: list[Metric] = Field(default_factory=_default_metrics, min_length=1, max_length=8)
     warmup: Warmup = Warmup()
     guards: Guards = Guards()
-    deadline_seconds: float = Field(30.0, gt=0, le=86_400, description="a client that leaves later than this: error")
+    deadline_seconds: float = Field(
+        default=30.0, gt=0, le=86_400, description="a client that leaves later than this: error"
+    )
     excluded_statuses: list[int] = Field(
-        [429], description="HTTP statuses that say nothing about a model; add 503 where vLLM sheds load"
+        default=[429], description="HTTP statuses that say nothing about a model; add 503 where vLLM sheds load"
     )
 
     @model_validator(mode="after")
@@ -108,6 +127,11 @@ class RolloutPlan(Section):
         if self.min_seconds >= self.max_seconds:
             raise ValueError("min_seconds must be below max_seconds")
         return self
+
+    @property
+    def by_kind(self) -> dict[str, Metric]:
+        """Metrics by their kind."""
+        return {metric.kind: metric for metric in self.metrics}
 
     @property
     def harm_limit(self) -> float:

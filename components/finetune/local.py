@@ -1,0 +1,150 @@
+"""Run the training program on this machine: torchrun as a child that cannot outlive this process."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.progress import Progress
+from llm_flywheel.components.finetune.events import TrainingLog, failure_text
+
+GRACE_S = 5.0
+
+
+class LocalLauncher:
+    """Starts ``torchrun`` and mirrors its progress.
+
+    Args:
+        nproc: Training processes; they share the cores.
+        module: Module to run on every rank.
+    """
+
+    def __init__(self, nproc: int = 1, module: str = "llm_flywheel.components.finetune.train") -> None:
+        self._nproc, self._module = nproc, module
+
+    def run(self, job: Path) -> TrainingLog:
+        """Train, and return what the program said.
+
+        Args:
+            job: JSON file for the program's ``--config``; its whole output goes to ``train.log`` beside it.
+
+        Raises:
+            FlywheelError: The program failed; with the reason it gave, or its last lines.
+            SystemExit: This process got SIGTERM; the training is stopped first.
+        """
+        log = TrainingLog()
+        with job.with_name("train.log").open("w", encoding="utf-8") as copy, self._process(job) as process:
+            assert process.stdout is not None
+            with Progress("fine-tuning", 100) as progress:
+                for line in process.stdout:
+                    copy.write(line)
+                    event = log.feed(line)
+                    if "pct" in event:
+                        detail = f"loss {event['loss']:.3f}, {event['tok_s']:,} tokens/s, {event['eta_s']:.0f} s left"
+                        progress.update(int(event["pct"]), detail)
+            status = process.wait()
+        if log.error:
+            raise FlywheelError(log.error, where="finetune", reason=log.reason)
+        if status or not log.done:
+            said = failure_text(list(log.tail))
+            raise FlywheelError(
+                f"training ended with status {status}: {said}", where=str(job.with_name("train.log")), reason="training"
+            )
+        return log
+
+    def command(self, job: Path) -> list[str]:
+        """The command line."""
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self._nproc}"]
+        return [*torchrun, "--max-restarts=0", "-m", self._module, "--config", str(job)]
+
+    @contextmanager
+    def _process(self, job: Path) -> Iterator["subprocess.Popen[str]"]:
+        process = subprocess.Popen(
+            self.command(job),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=child_environment(os.environ, self._nproc),
+            start_new_session=True,  # one process group: torchrun and every rank
+            preexec_fn=_die_with_parent,
+        )
+        try:
+            with _terminating(process):
+                yield process
+        finally:
+            stop_group(process)
+
+
+def child_environment(env: "os._Environ[str] | dict[str, str]", nproc: int) -> dict[str, str]:
+    """The environment of the training program.
+
+    The ranks share the cores; glibc keeps large blocks instead of returning them to the kernel after every
+    tensor, which on a CPU costs a third of the time; and nothing is fetched from or reported to the network.
+    """
+    threads = max(1, len(os.sched_getaffinity(0)) // nproc)
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MALLOC_MMAP_THRESHOLD_": str(2**30),
+        "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_DATASETS_OFFLINE": "1",
+        **env,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def stop_group(process: "subprocess.Popen[str]", grace_s: float = GRACE_S) -> None:
+    """End every process of the group: politely, then not."""
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, grace_s)):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            break
+        deadline = time.monotonic() + wait_s
+        while time.monotonic() < deadline and _group_alive(process):
+            time.sleep(0.05)
+    process.wait()
+
+
+def _group_alive(process: "subprocess.Popen[str]") -> bool:
+    process.poll()  # reap torchrun, or its zombie keeps the group alive
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+@contextmanager
+def _terminating(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """While this lasts, SIGTERM ends the child's group and then this process with status 143."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stop_group(process)
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _die_with_parent() -> None:
+    """Let the kernel send SIGTERM to torchrun when this process is killed without a chance to clean up (Linux)."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

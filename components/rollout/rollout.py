@@ -1,0 +1,195 @@
+"""One rollout: traffic in the background, the controller in front, then registry, evidence and report."""
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from llm_flywheel.components.common.dataset import read_table
+from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.components.common.storage import store_for
+from llm_flywheel.components.rollout.config import RolloutConfig
+from llm_flywheel.components.rollout.endpoint import Endpoint, read_endpoint
+from llm_flywheel.components.rollout.registry import apply_outcome, client_for
+from llm_flywheel.components.rollout.report import build, show_e
+from llm_flywheel.serving.ledger.ledger import Ledger
+from llm_flywheel.serving.rollout.backend import GatewayBackend
+from llm_flywheel.serving.rollout.controller import Controller
+from llm_flywheel.serving.rollout.decision import WARM_UP, Decision, Outcome, State
+from llm_flywheel.serving.rollout.evidence import Observation
+from llm_flywheel.serving.rollout.plan import CANARY, STABLE
+from llm_flywheel.serving.rollout.record import Record, to_json, write
+from llm_flywheel.serving.rollout.traffic import Traffic, TrafficStats
+
+logger = logging.getLogger(__name__)
+
+EVIDENCE_NAME = "rollout-evidence.json"
+PROGRESS_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class RolloutResult:
+    """What the step hands on.
+
+    Attributes:
+        outcome: How the rollout ended.
+        record: Everything it saw.
+        evidence_uri: Where a copy of evidence and report is stored.
+        requests: Requests per variant, warm-up left out.
+    """
+
+    outcome: Outcome
+    record: Record
+    evidence_uri: str
+    requests: dict[str, int]
+
+    def failure(self, config: RolloutConfig) -> FlywheelError | None:
+        """The error that ends the step red, or None: call it when everything is stored."""
+        red = {"rollback": config.fail_on_rollback, "hold": config.fail_on_hold, "promote": False}
+        if not red[self.outcome.decision]:
+            return None
+        words = "rolled back" if self.outcome.decision == "rollback" else "not promoted"
+        return FlywheelError(f"{words}: {self.outcome.reason}", reason=self.outcome.rule)
+
+
+def run(
+    config: RolloutConfig,
+    endpoint_url: str,
+    name: str,
+    version: str,
+    dataset: Path,
+    evidence: Path,
+    report: Path,
+    settings: Settings | None = None,
+) -> RolloutResult:
+    """Roll ``version`` out, and store what was decided and why.
+
+    Args:
+        config: The ``rollout`` section.
+        endpoint_url: What ``deploy`` handed on.
+        name: Registered model.
+        version: Version that is the canary.
+        dataset: Curated dataset; the questions of its test split are asked.
+        evidence: Where the evidence record goes (JSON).
+        report: Where the page goes (HTML).
+        settings: Addresses; from the environment when not given.
+
+    Raises:
+        FlywheelError: The endpoint, the ledger or the registry is not usable. Traffic is back on stable then.
+    """
+    settings = settings or Settings.from_env()
+    endpoint = read_endpoint(settings.run_dir, endpoint_url)
+    _check(endpoint, name, version)
+    questions = [row["messages"] for row in read_table(dataset / "test.parquet").to_pylist()]
+    with Ledger.open(settings.ledger_url) as ledger:
+        record, stats = _watch(config, endpoint, questions, ledger, settings)
+        sealed = to_json(record)
+        write(sealed, evidence)
+        build(record, stats.outcomes, stats.error).write(report)
+        uri = _keep(sealed, report, name, version, settings)
+        _act(ledger, record, sealed["digest"], uri, version, settings)
+    requests = {variant: record.summary[variant].requests for variant in (STABLE, CANARY)}
+    return RolloutResult(record.outcome, record, uri, requests)
+
+
+def _check(endpoint: Endpoint, name: str, version: str) -> None:
+    if endpoint.model != name or endpoint.versions[CANARY] != version:
+        raise FlywheelError(
+            f"the endpoint serves {endpoint.model} with canary {endpoint.versions[CANARY]}, not {name} {version}",
+            where=endpoint.base_url,
+            reason="endpoint",
+        )
+
+
+def _watch(
+    config: RolloutConfig, endpoint: Endpoint, questions: list[Any], ledger: Ledger, settings: Settings
+) -> tuple[Record, TrafficStats]:
+    traffic = Traffic(
+        endpoint.base_url,
+        endpoint.api_key,
+        endpoint.model,
+        questions,
+        config.traffic,
+        max_seconds=config.plan.longest_seconds + 60,
+    )
+    progress = _Progress(config)
+
+    def on_look(state: State, seen: Observation, decision: Decision) -> None:
+        traffic.pinning = state.step == WARM_UP
+        progress.show(state, seen, decision)
+
+    controller = Controller(
+        config.plan,
+        GatewayBackend(endpoint.base_url, endpoint.model, endpoint.admin_token, settings.actor),
+        ledger,
+        model=endpoint.model,
+        versions=endpoint.versions,
+        audit=_auditor(ledger, settings, endpoint.model),
+        actor=settings.actor,
+        run_id=settings.run_id,
+        on_look=on_look,
+    )
+    with traffic:
+        record = controller.run()
+    return record, traffic.stats
+
+
+def _auditor(ledger: Ledger, settings: Settings, model: str) -> Any:
+    def audit(action: str, details: Mapping[str, Any]) -> None:
+        ledger.append_audit(settings.actor, action, f"model:{model}", {**details, "run_id": settings.run_id})
+
+    return audit
+
+
+def _keep(sealed: dict[str, Any], report: Path, name: str, version: str, settings: Settings) -> str:
+    """Store evidence and report where a failed step cannot take them away; a backend drops a red step's outputs."""
+    uri = f"{settings.object_store}/rollouts/{quote(name, safe='')}/{version}/{sealed['digest'][:16]}"
+    with tempfile.TemporaryDirectory() as folder:
+        write(sealed, Path(folder) / EVIDENCE_NAME)
+        (Path(folder) / "report.html").write_bytes(report.read_bytes())
+        store_for(uri, settings).upload(Path(folder), uri)
+    if settings.run_dir is not None:
+        write(sealed, settings.run_dir / EVIDENCE_NAME)
+    return uri
+
+
+def _act(ledger: Ledger, record: Record, digest: str, uri: str, version: str, settings: Settings) -> None:
+    """Audit the decision, then move the aliases, then audit that."""
+    audit = _auditor(ledger, settings, record.model)
+    facts = {"evidence": digest, "evidence_uri": uri, "versions": dict(record.versions), **asdict(record.outcome)}
+    audit("rollout.decision", facts)
+    changed = apply_outcome(client_for(settings.tracking_uri), record.model, version, record.outcome, digest)
+    if changed:
+        audit("rollout.aliases", {"aliases": changed, "version": version, "evidence": digest})
+
+
+class _Progress:
+    """One line every few seconds, and one for every change."""
+
+    def __init__(self, config: RolloutConfig) -> None:
+        self._plan = config.plan
+        self._started: float | None = None
+        self._next = 0.0
+
+    def show(self, state: State, seen: Observation, decision: Decision) -> None:
+        """Print where the rollout stands, if it is time to."""
+        if self._started is None:
+            self._started = seen.start
+        at = seen.end - self._started
+        if decision.action == "hold" and at < self._next:
+            return
+        self._next = at + PROGRESS_SECONDS
+        step = "warm-up" if decision.step == WARM_UP else f"canary {self._plan.steps[decision.step]} %"
+        words = decision.reason if decision.action == "hold" else f"{decision.action.upper()}: {decision.reason}"
+        logger.info("rollout %3.0f s  %s  %s%s", at, step, words, self._evidence(state, decision))
+
+    def _evidence(self, state: State, decision: Decision) -> str:
+        if decision.step == WARM_UP:
+            return ""
+        values = ", ".join(f"{kind} {show_e(value)}" for kind, value in decision.log_pass.items())
+        seen = f"{state.canary.n} canary requests, {state.canary.bad} errors"
+        return f"  [{seen}; e-values to pass, of {self._plan.pass_limit:g}: {values}]"
