@@ -68,7 +68,7 @@ class Cluster:
             except config.ConfigException:
                 raise FlywheelError(
                     f"no usable kubeconfig: {_one_line(error)}",
-                    fix="make cluster, or export KUBECONFIG=/path/to/kubeconfig",
+                    fix="export KUBECONFIG=/path/to/kubeconfig (kind create cluster makes one)",
                     reason="kubeconfig",
                 ) from None
         configuration.retries = 0
@@ -121,7 +121,7 @@ class Cluster:
             raise FlywheelError(
                 f"no answer: {_one_line(getattr(error, 'reason', None) or error)}",
                 where=self.server,
-                fix="make cluster, or check the context: kubectl config current-context",
+                fix="check the context: kubectl config current-context",
                 reason="kubernetes",
             ) from None
 

@@ -263,7 +263,8 @@ def _add_doctor(commands: "Commands") -> None:
 def _doctor(arguments: Arguments) -> int:
     from llm_flywheel.pipelines.doctor import main as doctor
 
-    return doctor(arguments.target, arguments.as_json, arguments.host, Settings.from_env())
+    token = os.environ.get("KFP_TOKEN", "")
+    return doctor(arguments.target, arguments.as_json, arguments.host, Settings.from_env(), token=token)
 
 
 if __name__ == "__main__":

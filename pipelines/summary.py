@@ -69,16 +69,16 @@ def _next_steps(result: RunResult, settings: Settings, kept: bool) -> str:
 
 def ask_commands(endpoint: dict[str, Any]) -> list[str]:
     """Commands that ask a running endpoint a question, with curl and with the OpenAI client."""
-    url, model, key_file = endpoint["base_url"], endpoint["model"], endpoint["key_file"]
+    url, model, key_file = endpoint["base_url"], endpoint["model"], endpoint["key_file"]  # url ends in /v1
     question = endpoint.get("example_question") or "How long is the warranty?"
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "{question}"}}]}}'
     code = (
-        f"from openai import OpenAI; c = OpenAI(base_url='{url}/v1', api_key=open('{key_file}').read().strip()); "
+        f"from openai import OpenAI; c = OpenAI(base_url='{url}', api_key=open('{key_file}').read().strip()); "
         f"print(c.chat.completions.create(model='{model}', "
         f"messages=[{{'role': 'user', 'content': '{question}'}}]).choices[0].message.content)"
     )
     return [
-        f'  curl -s {url}/v1/chat/completions -H "Authorization: Bearer $(cat {shlex.quote(key_file)})" '
+        f'  curl -s {url}/chat/completions -H "Authorization: Bearer $(cat {shlex.quote(key_file)})" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(body)}",
         f"  python -c {shlex.quote(code)}",
     ]

@@ -30,13 +30,13 @@ class CurateConfig(Section):
     shingle_words: int = Field(default=2, ge=1, le=10, description="words per shingle for near-duplicates")
     duplicate_threshold: float = Field(
         default=0.8,
-        ge=0.3,
+        ge=0.4,
         le=1,
         # On Banking77's short messages 94 to 96 % of the pairs at 0.8 share their intent, at 0.7 only 85 to 88 %.
         description="Jaccard similarity from which two rows are near-duplicates",
     )
     leakage_threshold: float = Field(
-        default=0.5, ge=0.3, le=1, description="similarity from which two user texts must not be in different splits"
+        default=0.5, ge=0.4, le=1, description="similarity from which two user texts must not be in different splits"
     )
     validation_share: float = Field(default=0.05, ge=0, le=0.5, description="share of the rows for validation")
     test_share: float = Field(

@@ -41,7 +41,7 @@ class Curated:
         held_out: Whether the test split was given, not chosen here.
         clusters: Groups of similar user texts among the rows that were split here.
         largest_cluster: Rows of the largest such group.
-        unverified: Candidate pairs that were not compared, because thousands of rows were too much alike.
+        uncompared: Rows not compared with all of a candidate bucket, because too many rows were alike, per search.
     """
 
     splits: dict[str, list[Row]]
@@ -49,7 +49,7 @@ class Curated:
     held_out: bool = False
     clusters: int = 0
     largest_cluster: int = 0
-    unverified: int = 0
+    uncompared: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,19 +86,20 @@ def curate(records: Sequence[Mapping[str, Any]], config: CurateConfig) -> Curate
     rows = [item for item in cleaned if isinstance(item, Row)]
     rows, exact = drop_exact(rows, config.dedup_on)
     threshold, words = config.duplicate_threshold, config.shingle_words
-    (rows, leaks), unverified_leaks = drop_leaks(rows, held_out, words, threshold)
-    (rows, near), unverified_near = drop_near(rows, config.dedup_on, words, threshold)
+    (rows, leaks), leaks_uncompared = drop_leaks(rows, held_out, words, threshold)
+    (rows, near), near_uncompared = drop_near(rows, config.dedup_on, words, threshold)
     dropped += [*exact, *leaks, *near]
     if not rows:
         raise FlywheelError(f"no row is left to train on: {_reasons(dropped)}", where="curate", reason="no_rows")
-    cluster_of = leakage_clusters(rows, words, config.leakage_threshold)
+    cluster_of, split_uncompared = leakage_clusters(rows, words, config.leakage_threshold)
     shares = {"validation": config.validation_share} | ({} if held_out else {"test": config.test_share})
     names = assign_splits([row.id for row in rows], cluster_of, shares, config.seed)
     splits = {name: [row for row, own in zip(rows, names, strict=True) if own == name] for name in SPLITS}
     splits["test"] += held_out
     sizes = Counter(cluster_of)
     _check_splits(splits, shares, sizes)
-    return Curated(splits, dropped, bool(held_out), len(sizes), max(sizes.values()), unverified_leaks + unverified_near)
+    uncompared = {"leaks": leaks_uncompared, "near_duplicates": near_uncompared, "split": split_uncompared}
+    return Curated(splits, dropped, bool(held_out), len(sizes), max(sizes.values()), uncompared)
 
 
 def _check_splits(splits: Mapping[str, Sequence[Row]], shares: Mapping[str, float], sizes: Counter[int]) -> None:
@@ -109,7 +110,7 @@ def _check_splits(splits: Mapping[str, Sequence[Row]], shares: Mapping[str, floa
             f"{sizes.total():,} rows in {len(sizes):,} groups of similar texts (largest {max(sizes.values()):,}) "
             f"leave nothing for {' and '.join(empty)}",
             where="curate",
-            fix="add data, raise curate.leakage_threshold, or hold out files with ingest.holdout_paths",
+            fix="add data, raise curate.leakage_threshold, set the share to 0, or use ingest.holdout_paths",
             reason="split",
         )
 
@@ -182,7 +183,7 @@ def _manifest(
         "sources": {name: dict(Counter(row.source for row in rows)) for name, rows in splits.items()},
         "lengths": {role: _lengths(splits, role) for role in ("user", "assistant")},
         "clusters": {"count": outcome.clusters, "largest": outcome.largest_cluster},
-        "unverified_pairs": outcome.unverified,
+        "uncompared": dict(outcome.uncompared),
         "ingest": {key: parent[key] for key in ("rows_in", "quarantined", "files") if key in parent},
         "pii": parent.get("pii"),
     }
@@ -218,5 +219,3 @@ def _log(result: CurateResult, outcome: Curated) -> None:
         f"{len(outcome.dropped):,}",
         _reasons(outcome.dropped) if outcome.dropped else "none",
     )
-    if outcome.unverified:
-        logger.warning("curate: %d pairs of very similar rows were not compared", outcome.unverified)

@@ -34,7 +34,7 @@ def drop_near(rows: Sequence[Row], on: DedupOn, words: int, threshold: float) ->
     question with another answer (or label) is another example. Rows with different system messages are never alike.
 
     Returns:
-        Kept and dropped rows, and the number of candidate links that were not verified.
+        Kept and dropped rows, and how many texts were not compared with all of a bucket.
     """
     user = shingle_sets([row.user_text for row in rows], words)
     if on == "user":
@@ -54,7 +54,7 @@ def drop_near(rows: Sequence[Row], on: DedupOn, words: int, threshold: float) ->
     dropped = [
         Drop(rows[index].input_id, "near_duplicate", rows[other].id) for index, other in sorted(duplicate_of.items())
     ]
-    return (kept, dropped), len(pairs.unverified)
+    return (kept, dropped), pairs.uncompared
 
 
 def drop_leaks(rows: Sequence[Row], held_out: Sequence[Row], words: int, threshold: float) -> tuple[Parted, int]:
@@ -63,7 +63,7 @@ def drop_leaks(rows: Sequence[Row], held_out: Sequence[Row], words: int, thresho
     Answers do not count: a model that saw the test's question with another answer has seen the test's question.
 
     Returns:
-        Kept and dropped rows, and the number of candidate links that were not verified.
+        Kept and dropped rows, and how many texts were not compared with all of a bucket.
     """
     if not held_out:
         return (list(rows), []), 0
@@ -84,7 +84,7 @@ def drop_leaks(rows: Sequence[Row], held_out: Sequence[Row], words: int, thresho
             dropped.append(Drop(row.input_id, "leaks_into_test", test_row[number].id))
         else:
             kept.append(row)
-    return (kept, dropped), len(pairs.unverified)
+    return (kept, dropped), pairs.uncompared
 
 
 def _nearest(pairs: Pairs, tests: int) -> dict[int, int]:
@@ -98,15 +98,14 @@ def _nearest(pairs: Pairs, tests: int) -> dict[int, int]:
     return {right: left for right, (_, left) in best.items()}
 
 
-def leakage_clusters(rows: Sequence[Row], words: int, threshold: float) -> list[int]:
+def leakage_clusters(rows: Sequence[Row], words: int, threshold: float) -> tuple[list[int], int]:
     """Number the rows so that rows with the same or a similar user text have the same number.
 
-    Where a bucket was too full to compare everything, its texts count as similar: a cluster may then be larger than
-    it had to be, but nothing leaks.
+    Returns:
+        Per row the number of its cluster, and how many texts were not compared with all of a bucket.
     """
     texts: dict[str, int] = {}
     numbers = [texts.setdefault(row.user_text, len(texts)) for row in rows]
     pairs = similar_pairs(shingle_sets(list(texts), words), threshold)
-    links = [*zip(pairs.left.tolist(), pairs.right.tolist(), strict=True), *map(tuple, pairs.unverified.tolist())]
-    component = clusters(len(texts), links)
-    return [component[number] for number in numbers]
+    component = clusters(len(texts), zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
+    return [component[number] for number in numbers], pairs.uncompared

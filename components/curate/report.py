@@ -28,8 +28,6 @@ _MEANING = {
     "near_duplicate": "almost the same as an earlier row",
     "leaks_into_test": "the same or almost the same question as a held-out row",
 }
-_SHOWN_DUPLICATES = 10
-_SHOWN_CHARS = 160
 
 
 def write_report(manifest: Mapping[str, Any], outcome: "Curated", path: Path) -> None:
@@ -55,6 +53,9 @@ def write_report(manifest: Mapping[str, Any], outcome: "Curated", path: Path) ->
         f"{clusters['count']:,} groups of similar user texts, the largest with {clusters['largest']:,} rows; "
         "no group stands in two splits."
     )
+    uncompared = max(manifest["uncompared"].values())
+    if uncompared:
+        page.text(f"{uncompared:,} rows had too many look-alikes to be compared with every one of them.")
     _counts(page, "Languages", "language", manifest["languages"])
     _counts(page, "Sources", "source", manifest["sources"])
     _lengths(page, manifest["lengths"], outcome.splits)

@@ -68,6 +68,9 @@ def run(
     """
     verdict = passed(decision)
     lineage, manifest, tuned = read_lineage(model), read_manifest(dataset), read_json(tuned_results)
+    if (model / "adapter_config.json").is_file():
+        # Whoever serves the version makes room for this rank without fetching the adapter.
+        lineage["lora_rank"] = read_json(model / "adapter_config.json").get("r", "")
     registry = Registry(settings)
     content = content_hash(model)
     uri = f"{settings.object_store}/models/{config.model_name}/{content[:32]}"
@@ -130,6 +133,7 @@ def _facts(
         "kind": str(lineage.get("kind", "")),
         "base": str(lineage.get("base", "")),
         "base_uri": addresses["base_uri"],
+        "lora_rank": str(lineage.get("lora_rank", "")),
         "dataset_version": version,
         "gate.metric": str(numbers.get("metric", "")),
         **shown,

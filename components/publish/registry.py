@@ -1,17 +1,14 @@
 """The MLflow side of publishing: one run with lineage, one registered model version, both found again on a retry."""
 
 import json
-import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.components.common.tracking import explained, open_client
 
 CHALLENGER = "challenger"
 CONTENT, RUN = "flywheel.content", "flywheel.run_id"
@@ -53,17 +50,11 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        with _explained(settings.tracking_uri):
-            from mlflow import MlflowClient
-
-            _quiet()
-            if settings.tracking_uri.startswith("sqlite:///"):
-                settings.home.mkdir(parents=True, exist_ok=True)
-            self._client: Any = MlflowClient(settings.tracking_uri, settings.tracking_uri)
+        self._client = open_client(settings)
 
     def find_version(self, facts: Facts) -> str:
         """The version that holds these bytes from this pipeline run, or empty."""
-        with _explained(self._settings.tracking_uri):
+        with explained(self._settings.tracking_uri):
             found = self._client.search_model_versions(f"name = '{facts.name}'", max_results=1000)
             for version in found:
                 if version.tags.get(CONTENT) == facts.content and version.tags.get(RUN, "") == facts.run_id:
@@ -78,7 +69,7 @@ class Registry:
         """
         from mlflow.entities import Metric, Param, RunTag
 
-        with _explained(self._settings.tracking_uri):
+        with explained(self._settings.tracking_uri):
             given = self._settings.mlflow_run_id
             run_id = given or self._find_run(facts) or self._create_run(facts)
             params = [Param(key, _short(value)) for key, value in sorted(facts.params.items())]
@@ -98,7 +89,7 @@ class Registry:
         """Register the model version with its lineage tags and return it."""
         from mlflow.exceptions import MlflowException
 
-        with _explained(self._settings.tracking_uri):
+        with explained(self._settings.tracking_uri):
             try:
                 self._client.get_registered_model(facts.name)
             except MlflowException:
@@ -109,14 +100,14 @@ class Registry:
 
     def finish(self, facts: Facts, version: str, mlflow_run: str, card: str) -> None:
         """Store the card and move the alias ``challenger`` to the version."""
-        with _explained(self._settings.tracking_uri):
+        with explained(self._settings.tracking_uri):
             self._client.log_text(mlflow_run, card, "model_card.md")
             self._client.update_model_version(facts.name, version, card)
             self._client.set_registered_model_alias(facts.name, CHALLENGER, version)
 
     def mlflow_run_of(self, facts: Facts, version: str) -> str:
         """The run that a version was registered from."""
-        with _explained(self._settings.tracking_uri):
+        with explained(self._settings.tracking_uri):
             return str(self._client.get_model_version(facts.name, version).run_id)
 
     def _experiment(self, name: str) -> str:
@@ -156,37 +147,3 @@ class Registry:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= _PARAM_LIMIT else f"{text[: _PARAM_LIMIT - 1]}…"
-
-
-def _quiet() -> None:
-    """MLflow tells about every database migration of a fresh SQLite file; warnings stay."""
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """MLflow's and the database's exceptions as one message with the address."""
-    try:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-    except ModuleNotFoundError as error:
-        raise FlywheelError(
-            f"{error.name} is not installed", fix="pip install 'llm-flywheel[tracking]'", reason="missing"
-        ) from None
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        text = str(error).splitlines()[0]
-        raise FlywheelError(
-            f"MLflow refused: {text}",
-            where=_shown(uri),
-            fix="check MLFLOW_TRACKING_URI and that the server answers",
-            reason="registry",
-        ) from None
-
-
-def _shown(uri: str) -> str:
-    """A URI without the password that it may hold."""
-    parts = urlsplit(uri)
-    return uri if not parts.password else uri.replace(f":{parts.password}@", ":…@")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.serving.rollout.backend import root_of
 from llm_flywheel.serving.rollout.plan import VARIANTS
 
 
@@ -59,7 +60,7 @@ def read_endpoint(run_dir: Path | None, expected_url: str) -> Endpoint:
         raise FlywheelError(
             f"not a complete endpoint description: {type(error).__name__}: {error}", where=str(path), reason="endpoint"
         ) from None
-    if endpoint.base_url.rstrip("/") != expected_url.rstrip("/"):
+    if root_of(endpoint.base_url) != root_of(expected_url):
         raise FlywheelError(f"describes {endpoint.base_url}, not {expected_url}", where=str(path), reason="endpoint")
     return endpoint
 

@@ -1,8 +1,7 @@
 """What a decision means in the model registry: aliases and tags, through MLflow."""
 
-from typing import Any
-
-from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.components.common.tracking import explained, open_client
 from llm_flywheel.serving.rollout.decision import Outcome
 
 CHAMPION = "champion"
@@ -10,21 +9,16 @@ CHALLENGER = "challenger"
 TAG = "flywheel.rollout"
 
 
-def client_for(tracking_uri: str) -> Any:
-    """An MLflow client; imported late, because that takes seconds."""
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-
-
-def apply_outcome(client: Any, name: str, version: str, outcome: Outcome, evidence_digest: str) -> dict[str, str]:
+def apply_outcome(
+    settings: Settings, name: str, version: str, outcome: Outcome, evidence_digest: str
+) -> dict[str, str]:
     """Move aliases and tag the version as the outcome says.
 
     Promotion moves ``champion`` to the version and records the champion before it; rollback takes ``challenger`` away;
     hold leaves both aliases alone.
 
     Args:
-        client: MLflow client.
+        settings: Address of the registry.
         name: Registered model.
         version: Version that was the canary.
         outcome: How the rollout ended.
@@ -36,24 +30,23 @@ def apply_outcome(client: Any, name: str, version: str, outcome: Outcome, eviden
     Raises:
         FlywheelError: The registry refuses.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        aliases = dict(client.get_registered_model(name).aliases)
-        changed: dict[str, str] = {}
-        tags = {TAG: outcome.decision, f"{TAG}.reason": outcome.reason, f"{TAG}.rule": outcome.rule}
-        tags[f"{TAG}.evidence"] = evidence_digest
+    client = open_client(settings)
+    tags = {
+        TAG: outcome.decision,
+        f"{TAG}.rule": outcome.rule,
+        f"{TAG}.reason": outcome.reason,
+        f"{TAG}.evidence": evidence_digest,
+    }
+    changed: dict[str, str] = {}
+    with explained(settings.tracking_uri):
+        aliases = {alias: str(held) for alias, held in client.get_registered_model(name).aliases.items()}
         if outcome.decision == "promote":
-            tags[f"{TAG}.previous_champion"] = str(aliases.get(CHAMPION, ""))
+            tags[f"{TAG}.previous_champion"] = aliases.get(CHAMPION, "")
             client.set_registered_model_alias(name, CHAMPION, version)
             changed[CHAMPION] = version
-        if outcome.decision != "hold" and str(aliases.get(CHALLENGER, "")) == version:
+        if outcome.decision != "hold" and aliases.get(CHALLENGER) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
             changed[CHALLENGER] = ""
         for key, value in tags.items():
             client.set_model_version_tag(name, version, key, value)
-        return changed
-    except MlflowException as error:
-        raise FlywheelError(
-            f"the model registry refused: {error}", where=f"{name}/{version}", reason="registry"
-        ) from None
+    return changed

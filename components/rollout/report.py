@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#2f6fde", "#d9730d", "#1a7f37", "#8250df", "#cf222e", "#57606a", "#0598bc", "#bf3989")
+LINES = ("-", "--", "-.", ":")
 # E-values beyond this say nothing more to the eye.
 LARGEST_E, SMALLEST_E = 1e6, 1e-4
 
@@ -141,20 +142,21 @@ def evidence_figure(record: Record, looks: Sequence[Look]) -> "Figure":
     from matplotlib.figure import Figure
 
     per_look = [sum(look.seen.of(variant).metrics["errors"].n for variant in VARIANTS) for look in looks]
-    requests = list(accumulate(per_look))
+    requests = [0, *accumulate(per_look)]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, name, limit, title in (
         (panels[0], "log_harm", record.plan.harm_limit, "evidence of harm"),
         (panels[1], "log_pass", record.plan.pass_limit, "evidence of non-inferiority"),
     ):
-        for metric, colour in zip(record.plan.metrics, COLOURS, strict=False):
-            values = [_clipped(getattr(look.decision, name)[metric.kind]) for look in looks]
-            axes.plot(requests, values, color=colour, label=metric.kind, drawstyle="steps-post")
+        for index, metric in enumerate(record.plan.metrics):
+            values = [1.0, *(_clipped(getattr(look.decision, name)[metric.kind]) for look in looks)]
+            style = LINES[index % len(LINES)]  # lines that lie on each other stay visible
+            axes.plot(requests, values, color=COLOURS[index], label=metric.kind, linestyle=style)
         axes.axhline(limit, color="#444", linestyle="--", linewidth=1)
         axes.annotate(f"{limit:g}", (0, limit), xytext=(3, 3), textcoords="offset points", fontsize=8, color="#444")
         axes.set_yscale("log")
-        axes.set(title=title, xlabel="judged requests, both variants", ylabel="e-value", xlim=(0, max(requests) or 1))
+        axes.set(title=title, xlabel="judged requests, both variants", ylabel="e-value", xlim=(0, requests[-1] or 1))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
     return figure
@@ -165,11 +167,12 @@ def weights_figure(record: Record) -> "Figure":
     from matplotlib.figure import Figure
 
     known = [look for look in record.looks if look.seen.weights is not None]
-    times = [look.seen.end - record.started for look in known]
-    weights = [look.seen.weights.get(CANARY, 0) for look in known if look.seen.weights is not None]
+    times = [0.0, *(look.seen.end - record.started for look in known)]
+    weights = [0] + [look.seen.weights.get(CANARY, 0) for look in known if look.seen.weights is not None]
     if record.applied:
-        times.append(record.ended - record.started)
-        weights.append(record.looks[-1].decision.weights[CANARY])
+        end = record.ended - record.started
+        times += [end, end * 1.05]  # a little further, so that the last change can be seen
+        weights += [record.looks[-1].decision.weights[CANARY]] * 2
     figure = Figure(figsize=(9, 2.2), layout="constrained")
     axes = figure.subplots()
     axes.step(times, weights, where="post", color=COLOURS[0])

@@ -14,7 +14,7 @@ from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.common.storage import store_for
 from llm_flywheel.components.rollout.config import RolloutConfig
 from llm_flywheel.components.rollout.endpoint import Endpoint, read_endpoint
-from llm_flywheel.components.rollout.registry import apply_outcome, client_for
+from llm_flywheel.components.rollout.registry import apply_outcome
 from llm_flywheel.components.rollout.report import build, show_e
 from llm_flywheel.serving.ledger.ledger import Ledger
 from llm_flywheel.serving.rollout.backend import GatewayBackend
@@ -162,7 +162,7 @@ def _act(ledger: Ledger, record: Record, digest: str, uri: str, version: str, se
     audit = _auditor(ledger, settings, record.model)
     facts = {"evidence": digest, "evidence_uri": uri, "versions": dict(record.versions), **asdict(record.outcome)}
     audit("rollout.decision", facts)
-    changed = apply_outcome(client_for(settings.tracking_uri), record.model, version, record.outcome, digest)
+    changed = apply_outcome(settings, record.model, version, record.outcome, digest)
     if changed:
         audit("rollout.aliases", {"aliases": changed, "version": version, "evidence": digest})
 

@@ -1,7 +1,7 @@
-"""A length-preserving view of a text, in which the rules search; their spans are valid in the original.
+r"""A length-preserving view of a text, in which the rules search; their spans are valid in the original.
 
 People write numbers with full-width digits, typographic dashes and no-break spaces; JSON inside JSON carries
-``\\n`` as two characters. The fold turns each such character into the ASCII one it stands for, one for one, and
+``\n`` as two characters. The fold turns each such character into the ASCII one it stands for, one for one, and
 blanks out the placeholders of an earlier masking, so that nothing is found in or across them.
 """
 

@@ -20,10 +20,7 @@ VARIANT_LABEL = "flywheel.dev/variant"
 
 
 def build(spec: ServiceSpec) -> list[Body]:
-    """The objects of a service, in the order to apply them.
-
-    Knative takes a revision's share only once the other revision has been rolled out: apply
-    ``build(without_canary(spec))``, wait until it is ready, then this.
+    """The objects of a service as they are to be in the end; `stages` says in which order to get there.
 
     Raises:
         FlywheelError: The mode cannot split traffic as asked, or a body does not match its CRD.
@@ -44,6 +41,21 @@ def build(spec: ServiceSpec) -> list[Body]:
     for body in bodies:
         require_valid(body)
     return bodies
+
+
+def stages(spec: ServiceSpec) -> dict[str, list[Body]]:
+    """The same objects in steps to apply one after the other, each when the one before is ready.
+
+    Knative gives a revision a share only when another one has been rolled out, and a Gateway sends a share to a
+    backend whether it is ready or not: so first stable, then the canary, then the split.
+    """
+    first, last = build(without_canary(spec)), build(spec)
+    if spec.canary is None:
+        return {"stable": first}
+    news = [body for body in last if body not in first]
+    routes = [body for body in news if body["kind"] == "HTTPRoute"]
+    found = {"stable": first, "canary": [body for body in news if body not in routes], "split": routes}
+    return {name: bodies for name, bodies in found.items() if bodies}
 
 
 def without_canary(spec: ServiceSpec) -> ServiceSpec:

@@ -15,7 +15,10 @@ _V6_HINT = re.compile(r"::|:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:"
 # A version: small numbers, which a host address rarely has in both leading places.
 _VERSION_FIRST, _VERSION_SECOND = 30, 20
 # The number before this one in a list or a range: both are of one kind.
-_LISTED = re.compile(r"[0-9]+(?:\.[0-9]+){1,4}\s{0,3}(?:to|and|or|through|->|→|,|에서|와|과|및)\s{0,3}\Z", re.ASCII | re.IGNORECASE)
+_LISTED = re.compile(
+    r"[0-9]+(?:\.[0-9]+){1,4}\s{0,3}(?:to|and|or|through|->|→|,|에서|와|과|및)\s{0,3}\Z", re.ASCII | re.IGNORECASE
+)
+_PORT_OR_NET = re.compile(r":[0-9]{2,5}(?![0-9.])|/[0-9]{1,2}(?![0-9.])", re.ASCII)
 _IMAGE_TAG = re.compile(r"/[A-Za-z][A-Za-z0-9_.-]{0,60}:\Z", re.ASCII)
 _LONGEST_LIST = 8
 
@@ -56,12 +59,11 @@ def _is_nobodys(octets: list[int]) -> bool:
 
 def _v4_score(text: str, match: re.Match[str], octets: list[int]) -> float:
     cue = _cue(text, match.start())
-    port_or_net = re.match(r":[0-9]{2,5}(?![0-9.])|/[0-9]{1,2}(?![0-9.])", text[match.end() : match.end() + 8], re.ASCII)
     if cue == "ip":
         return 0.9
     if cue == "version":
         return 0.0
-    if port_or_net or text[max(0, match.start() - 3) : match.start()] == "://":
+    if _PORT_OR_NET.match(text, match.end()) or text[max(0, match.start() - 3) : match.start()] == "://":
         return 0.9
     if octets[0] == 10 or octets[:2] == [192, 168]:
         return 0.8

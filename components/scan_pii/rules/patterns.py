@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[\uac00-\ud7a3]+")
-_NUMBER = re.compile(r"[0-9]{3}|[0-9]\.[0-9]")
-# These say that a number is not personal: they hold for the next number only.
+# Labels that say a number is not personal hold for the next number in their own sentence only.
+_ELSEWHERE = re.compile(r"[0-9]{3}|[0-9]\.[0-9]|\n\s*\n|(?:[a-z]{3}|[\uac00-\ud7a3])[.!?]\s")
 _HARMLESS = frozenset({"other_number", "version"})
 
 
@@ -44,6 +44,19 @@ class VendorSecret:
     literals: tuple[str, ...]
     pattern: re.Pattern[str]
     digit: bool
+
+
+@dataclass(frozen=True)
+class SecretWords:
+    """Words before the value of a secret.
+
+    Attributes:
+        hints: One of these is in the lower-case text, or no word is.
+        pattern: Finds a word in lower-case text; the group says ``password`` or ``token``.
+    """
+
+    hints: tuple[str, ...]
+    pattern: re.Pattern[str]
 
 
 @cache
@@ -96,6 +109,14 @@ def vendor_secrets() -> tuple[VendorSecret, ...]:
     )
 
 
+@cache
+def secret_words() -> SecretWords:
+    """Key words of credentials."""
+    words = data()["secret_words"]
+    pattern = f"(?P<password>{'|'.join(words['password'])})|(?P<token>{'|'.join(words['token'])})"
+    return SecretWords(tuple(words["hints"]), re.compile(pattern))
+
+
 class Cues:
     """Words beside a number that say what it is.
 
@@ -139,10 +160,10 @@ class Cues:
     def nearest(self, text: str, start: int, window: int = 40) -> tuple[str, int] | None:
         """Kind and end of the nearest cue before ``start``, or None.
 
-        The label of another kind of number counts only when no number stands between: that one was meant.
+        The label of another kind of number counts only when no number and no end of a sentence stands between.
         """
         for kind, end in reversed(self._all(text, max(0, start - window), start)):
-            if kind not in _HARMLESS or not _NUMBER.search(text, end, start):
+            if kind not in _HARMLESS or not _ELSEWHERE.search(text, end, start):
                 return kind, end
         return None
 

@@ -8,7 +8,8 @@ from llm_flywheel.components.scan_pii.rules.rule import stands_alone
 from llm_flywheel.components.scan_pii.spans import Span
 
 _SEP = r"(?: ?[-./] ?| )"
-_INTERNATIONAL = re.compile(rf"\+ ?(?:\([1-9][0-9]{{0,3}}\)|[1-9][0-9]{{0,14}})(?:{_SEP}?(?:\([0-9]{{1,5}}\)|[0-9]{{1,14}})){{0,7}}", re.ASCII)
+_MORE = rf"(?:{_SEP}?(?:\([0-9]{{1,5}}\)|[0-9]{{1,14}})){{0,7}}"
+_INTERNATIONAL = re.compile(rf"\+ ?(?:\([1-9][0-9]{{0,3}}\)|[1-9][0-9]{{0,14}}){_MORE}", re.ASCII)
 _WITH_00 = re.compile(rf"00[1-9][0-9]{{0,13}}(?:{_SEP}(?:\([0-9]{{1,5}}\)|[0-9]{{1,14}})){{0,7}}", re.ASCII)
 _GROUP = re.compile(r"\(([0-9]+)\)|([0-9]+)", re.ASCII)
 _EXTENSION = re.compile(r" ?(?:x|ext\.?|extension|내선) ?[0-9]{1,6}(?![0-9A-Za-z])", re.ASCII | re.IGNORECASE)
@@ -25,20 +26,25 @@ _LIKE_NANP = (
     re.compile(rf"001{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{4}}(?![0-9])", re.ASCII),
 )
 _KOREAN_AREA = r"0(?:2|[3-6][1-5]|70|50[2-8]|60|80)"
+_KOREAN_END = rf"{_SEP}?[0-9]{{4}}(?![0-9])"
 _KOREAN = (
-    re.compile(rf"01(?:0(?:{_SEP}[0-9]{{4}}|[1-9][0-9]{{3}})|[16-9]{_SEP}?[2-9][0-9]{{2,3}}){_SEP}?[0-9]{{4}}(?![0-9])", re.ASCII),
-    re.compile(rf"82{_SEP}\(?0?\)?1[016-9]{_SEP}?[2-9][0-9]{{2,3}}{_SEP}?[0-9]{{4}}(?![0-9])", re.ASCII),
+    re.compile(rf"01(?:0(?:{_SEP}[0-9]{{4}}|[1-9][0-9]{{3}})|[16-9]{_SEP}?[2-9][0-9]{{2,3}}){_KOREAN_END}", re.ASCII),
+    re.compile(rf"82{_SEP}\(?0?\)?1[016-9]{_SEP}?[2-9][0-9]{{2,3}}{_KOREAN_END}", re.ASCII),
     re.compile(rf"{_KOREAN_AREA}(?:\) ?|{_SEP})[1-9][0-9]{{2,3}}{_SEP}[0-9]{{4}}(?![0-9])", re.ASCII),
-    re.compile(rf"\((?:{_KOREAN_AREA}|01[016-9])\)(?: ?-? ?)[1-9][0-9]{{2,3}}{_SEP}?[0-9]{{4}}(?![0-9])", re.ASCII),
+    re.compile(rf"\((?:{_KOREAN_AREA}|01[016-9])\)(?: ?-? ?)[1-9][0-9]{{2,3}}{_KOREAN_END}", re.ASCII),
 )
 _KOREAN_COMPACT = re.compile(r"0(?:2|[3-6][1-5]|70)[2-9][0-9]{6,7}(?![0-9])", re.ASCII)
-_LABELLED = re.compile(rf"(?:\([0-9]{{1,5}}\)|[0-9]{{1,12}})(?:{_SEP}?\([0-9]{{1,5}}\)|{_SEP}[0-9]{{2,11}}){{0,6}}", re.ASCII)
+_LABELLED = re.compile(
+    rf"(?:\([0-9]{{1,5}}\)|[0-9]{{1,12}})(?:{_SEP}?\([0-9]{{1,5}}\)|{_SEP}[0-9]{{2,11}}){{0,6}}", re.ASCII
+)
 _NO_DIGIT = re.compile("[^0-9]")
 _DATE = re.compile(
-    r"(?:19|20)[0-9]{2}[-./ ][01]?[0-9][-./ ][0-3]?[0-9](?: [0-9]{2})?|[0-3]?[0-9][-./][0-3]?[0-9][-./](?:19|20)?[0-9]{2}"
+    r"(?:19|20)[0-9]{2}[-./ ][01]?[0-9][-./ ][0-3]?[0-9](?: [0-9]{2})?"
+    r"|[0-3]?[0-9][-./][0-3]?[0-9][-./](?:19|20)?[0-9]{2}"
     r"|(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?:[0-9]{4}|[0-9]{6})?|[0-9]{1,3}(?:\.[0-9]{1,3}){3}",
     re.ASCII,
 )
+_STRUCTURED = re.compile("[-.(]")
 _LABEL_AFTER = re.compile(r"[ -](?:office|fax|mobile|cell|home|work|tel)(?![A-Za-z0-9])", re.ASCII | re.IGNORECASE)
 _KINDS = ("phone", "other_number", "card", "ssn", "rrn", "ip", "version")
 _MOST_BETWEEN_LABEL_AND_NUMBER = 14
@@ -132,7 +138,7 @@ def _national(text: str, pattern: re.Pattern[str], score: float) -> Iterator[Spa
         if not _alone(text, start, end):
             continue
         label = _label(text, start)
-        if label == "other_number" and " " in match.group() and "(" not in match.group():
+        if label == "other_number" and not (text.startswith("010", start) or _STRUCTURED.search(match.group())):
             continue
         end = _with_extension(text, end)
         yield Span(start, end, "PHONE", score if label in ("phone", None) else 0.65)

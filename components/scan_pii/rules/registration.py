@@ -9,7 +9,7 @@ from llm_flywheel.components.scan_pii.rules.rule import stands_alone
 from llm_flywheel.components.scan_pii.spans import PiiType, Span
 
 _SEP = r"(?: ?[-.] ?| )"
-_SSN = re.compile(rf"([0-9]{{3}})(?:({_SEP})([0-9]{{2}}){_SEP}([0-9]{{4}})|()([0-9]{{2}})([0-9]{{4}}))(?![0-9])", re.ASCII)
+_SSN = re.compile(rf"([0-9]{{3}})(?:{_SEP}([0-9]{{2}}){_SEP}([0-9]{{4}})|([0-9]{{2}})([0-9]{{4}}))(?![0-9])", re.ASCII)
 _RRN = re.compile(rf"[0-9]{{6}}({_SEP}?)[0-9]{{7}}(?![0-9])", re.ASCII)
 
 
@@ -28,7 +28,7 @@ def find_ssn(text: str) -> Iterator[Span]:
         text: Folded text.
     """
     for match in _SSN.finditer(text):
-        area, _, group, serial, _, group2, serial2 = match.groups()
+        area, group, serial, group2, serial2 = match.groups()
         group, serial = group or group2, serial or serial2
         if area in ("000", "666") or area[0] == "9" or group == "00" or serial == "0000":
             continue

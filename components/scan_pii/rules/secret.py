@@ -5,33 +5,26 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from llm_flywheel.components.scan_pii.rules.patterns import vendor_secrets
+from llm_flywheel.components.scan_pii.rules.patterns import secret_words, vendor_secrets
 from llm_flywheel.components.scan_pii.spans import Span
 
 _PEM_MARK = re.compile(r"-----(BEGIN|END) (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----", re.ASCII)
 _PEM_BODY = re.compile(r"[A-Za-z0-9+/=:,.\s\\-]*", re.ASCII)
 # RFC 7519: three base64url parts, the first two JSON objects ('{"' encodes to "ey").
-_JWT = re.compile(r"eyJ[\w-]{8,}+\.ey[\w-]{8,}+\.[\w-]*+", re.ASCII)
+_JWT = re.compile(r"eyJ(?<![\w-]eyJ)[\w-]{8,}+\.ey[\w-]{8,}+\.[\w-]*+", re.ASCII)
 _URL_PASSWORD = re.compile(r"://[^\s:@/?#\"'<>]{0,64}:([^\s\"'<>/]{1,128})@(?=[A-Za-z0-9.\[-])", re.ASCII)
-_HEADER = re.compile(
-    r"\b(?:bearer|basic|token)[ \t]{1,2}([A-Za-z0-9._~+/-]{16,2048}={0,2})", re.ASCII | re.IGNORECASE
-)
+_HEADER = re.compile(r"\b(?:bearer|basic|token)[ \t]{1,2}([A-Za-z0-9._~+/-]{16,2048}={0,2})", re.ASCII | re.IGNORECASE)
 
-_PASSWORD_WORDS = r"pass(?:word|wd|phrase|code)|pwd|passwort|비밀번호|비번|패스워드|암호"
-_TOKEN_WORDS = (
-    r"(?:api|access|secret|private|auth|encryption|signing|account|master|license|service|shared|storage)[ _-]?key"
-    r"|secret|token|credentials?|인증 ?키|비밀 ?키|접속 ?키|보안 ?키|api ?키|토큰|시크릿"
+_VALUE = (
+    r"(?:\"(?P<dq>[^\"\n]{4,512})\"|'(?P<sq>[^'\n]{4,512})'|`(?P<bq>[^`\n]{4,512})`|(?P<bare>[!#-&(-;=?-_a-~]{4,512}))"
 )
-_VALUE = r"(?:\"(?P<dq>[^\"\n]{4,512})\"|'(?P<sq>[^'\n]{4,512})'|`(?P<bq>[^`\n]{4,512})`|(?P<bare>[!#-&(-;=?-_a-~]{4,512}))"
-# Searched in lower case; the rest is matched where a key word ends.
-_KEY_WORD = re.compile(rf"(?P<password>{_PASSWORD_WORDS})|(?P<token>{_TOKEN_WORDS})")
+# What may stand between a key word and its value: "_KEY: ", " you asked for: ", " is ", "는 ", or a blank.
 _ASSIGNED = re.compile(
-    r"(?P<tail>[_-][A-Za-z0-9_-]{0,24}|s)?[\"'`\]]{0,2}"
-    r"(?:(?P<words>(?: (?!is |was )[A-Za-z']{1,12}){0,5})(?:(?P<sign>[ \t]{0,3}(?::=|=>|={1,3}|:)[ \t]{0,3})|(?P<verb> (?:is|was|to|are):? ))"
+    r"(?P<tail>[_-][A-Za-z0-9_-]{0,24}|s)?[\"'`\]]{0,2}(?:(?P<words>(?: (?!is |was )[A-Za-z']{1,12}){0,5})"
+    r"(?:(?P<sign>[ \t]{0,3}(?::=|=>|={1,3}|:)[ \t]{0,3})|(?P<verb> (?:is|was|to|are):? ))"
     r"|(?P<korean> ?(?:은|는|이|가|을|를|로)?[ :=]{1,3})|(?P<gap>[ \t]{1,2}))" + _VALUE,
     re.ASCII | re.IGNORECASE,
 )
-_HINTS = ("pass", "pwd", "secret", "token", "key", "credential", "비밀", "비번", "패스워드", "암호", "토큰", "키", "시크릿")
 _PLACEHOLDER = re.compile(
     r"[\W_]*(?:change_?me|your|my|example|sample|dummy|placeholder|redacted|masked|removed|hidden|secret|password|passwd"
     r"|pass|token|none|null|nil|undefined|true|false|required|optional|string|todo|tbd|x{3,}|\*{3,}|\.{3,})"
@@ -40,7 +33,11 @@ _PLACEHOLDER = re.compile(
 )
 # Letters whose case jumps about are no words: two capitals that each follow a small letter.
 _CASE_MIX = re.compile(r"[a-z][A-Z].*[a-z][A-Z]|[A-Z]{2}[a-z].*[a-z][A-Z]|[a-z][A-Z]{2,}.*[A-Za-z]*[a-z][A-Z]")
-_EXPRESSION = re.compile(r"[$<{%(\[]|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*[(\[]|[A-Za-z_]+(?:\.[A-Za-z_]+)+$|\.{1,2}/|/(?:[a-z0-9_.-]+/)*[a-z0-9_.-]*$|[a-z]+://", re.ASCII)
+_EXPRESSION = re.compile(
+    r"[$<{%(\[]|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*[(\[]|[A-Za-z_]+(?:\.[A-Za-z_]+)+$"
+    r"|\.{1,2}/|/(?:[a-z0-9_.-]+/)*[a-z0-9_.-]*$|[a-z]+://",
+    re.ASCII,
+)
 
 
 def find(text: str) -> Iterator[Span]:
@@ -57,7 +54,7 @@ def find(text: str) -> Iterator[Span]:
     if "://" in text:
         yield from _url_passwords(text)
     lowered = _lower(text)
-    if any(hint in lowered for hint in _HINTS):
+    if any(hint in lowered for hint in secret_words().hints):
         yield from _keyed(text, lowered)
     if "bearer " in lowered or "basic " in lowered or "token " in lowered:
         yield from _headers(text)
@@ -66,7 +63,11 @@ def find(text: str) -> Iterator[Span]:
 def _lower(text: str) -> str:
     """Lower case of the same length: the dotted capital I becomes two code points otherwise."""
     lowered = text.lower()
-    return lowered if len(lowered) == len(text) else "".join(low if len(low := char.lower()) == 1 else char for char in text)
+    return (
+        lowered
+        if len(lowered) == len(text)
+        else "".join(low if len(low := char.lower()) == 1 else char for char in text)
+    )
 
 
 def _vendor(text: str) -> Iterator[Span]:
@@ -82,8 +83,8 @@ def _pem(text: str) -> Iterator[Span]:
     begin: re.Match[str] | None = None
     for mark in _PEM_MARK.finditer(text):
         if begin is not None:
-            is_end = mark.group(1) == "END"
-            yield Span(begin.start(), mark.end() if is_end else _pem_body_end(text, begin, mark.start()), "SECRET", 0.99)
+            end = mark.end() if mark.group(1) == "END" else _pem_body_end(text, begin, mark.start())
+            yield Span(begin.start(), end, "SECRET", 0.99)
         begin = mark if mark.group(1) == "BEGIN" else None
     if begin is not None:
         yield Span(begin.start(), _pem_body_end(text, begin, len(text)), "SECRET", 0.99)
@@ -96,9 +97,7 @@ def _pem_body_end(text: str, begin: re.Match[str], limit: int) -> int:
 
 def _jwt(text: str) -> Iterator[Span]:
     for match in _JWT.finditer(text):
-        before = text[match.start() - 1 : match.start()]
-        if not (before.isascii() and (before.isalnum() or before == "_")):
-            yield Span(*match.span(), "SECRET", 0.96)
+        yield Span(*match.span(), "SECRET", 0.96)
 
 
 def _url_passwords(text: str) -> Iterator[Span]:
@@ -116,7 +115,7 @@ def _headers(text: str) -> Iterator[Span]:
 
 def _keyed(text: str, lowered: str) -> Iterator[Span]:
     done = 0
-    for word in _KEY_WORD.finditer(lowered):
+    for word in secret_words().pattern.finditer(lowered):
         match = _ASSIGNED.match(text, word.end()) if word.start() >= done else None
         if match is None:
             continue

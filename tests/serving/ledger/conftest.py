@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -57,7 +58,7 @@ def postgres() -> Iterator[str]:
         data = f"{home}/data"
         initdb = [folder / "initdb", "-D", data, "-U", "flywheel", "-A", "trust", "--no-sync", "-E", "UTF8"]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=home, **identity)
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={home}"]
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={home}", "-c", "fsync=off"]
         server = subprocess.Popen(
             [folder / "postgres", "-D", data, "-p", str(port), *options],
             stderr=subprocess.DEVNULL, cwd=home, **identity,
@@ -71,8 +72,8 @@ def postgres() -> Iterator[str]:
                 time.sleep(0.1)
             yield f"postgresql+psycopg://flywheel@127.0.0.1:{port}"
         finally:
-            server.terminate()
-            server.wait(20)
+            server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+            server.wait(60)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

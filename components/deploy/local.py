@@ -1,0 +1,153 @@
+"""Deploy to this machine: real vLLM servers behind the gateway, both variants asked before traffic is split."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.components.deploy.config import DeployConfig
+from llm_flywheel.components.deploy.versions import Registered, fetch
+from llm_flywheel.serving.local.gateway import LocalGateway, Upstream, start_gateway
+from llm_flywheel.serving.local.processes import Server, reap
+from llm_flywheel.serving.local.vllm import ServerPlan, Variant, plan_servers, start_vllm
+
+STABLE, CANARY = "stable", "canary"
+
+
+@dataclass(frozen=True)
+class Running:
+    """What was started.
+
+    Attributes:
+        gateway: The gateway in front.
+        upstreams: Address, model name, version and weight by variant.
+        servers: Process name to process id.
+        weights: Weights in force.
+        answers: What each variant said to the smoke test.
+    """
+
+    gateway: LocalGateway
+    upstreams: Mapping[str, Upstream]
+    servers: Mapping[str, int]
+    weights: Mapping[str, int]
+    answers: Mapping[str, str]
+
+
+def serve(config: DeployConfig, name: str, models: Mapping[str, Registered], settings: Settings) -> Running:
+    """Start model servers and gateway for ``stable`` and ``canary``.
+
+    What an earlier try of the step left running is ended first; what fails half-way leaves nothing running.
+
+    Raises:
+        FlywheelError: A server does not start, or a variant does not answer.
+    """
+    run_dir = _run_dir(settings)
+    reap(run_dir, "")
+    try:
+        plans = plan_servers([_variant(variant, model, settings) for variant, model in models.items()])
+        servers = [
+            (plan, start_vllm(plan, config.runtime, run_dir=run_dir, run_id=settings.run_id)) for plan in plans
+        ]  # fmt: skip
+        upstreams = _upstreams(servers, models)
+        gateway, process = start_gateway(
+            name, upstreams, settings=settings, run_dir=run_dir, run_id=settings.run_id, port=config.port
+        )
+        answers = {variant: smoke_test(gateway, variant, config) for variant in models}
+        weights = gateway.set_weights({STABLE: 100 - config.canary_percent, CANARY: config.canary_percent})
+    except BaseException:
+        reap(run_dir, "")
+        raise
+    pids = {server.record.name: server.record.pid for _, server in servers} | {"gateway": process.record.pid}
+    return Running(gateway, upstreams, pids, weights, answers)
+
+
+def _run_dir(settings: Settings) -> Path:
+    if settings.run_dir is None or not settings.run_id:
+        raise FlywheelError(
+            "target local needs a run folder, which `flywheel run` makes",
+            fix="set deploy.target to cluster or none in a cluster",
+            reason="no_run_dir",
+        )
+    return settings.run_dir
+
+
+def _variant(name: str, model: Registered, settings: Settings) -> Variant:
+    if model.base_uri:
+        return Variant(name, fetch(model.base_uri, settings), Path(fetch(model.uri, settings)))
+    return Variant(name, fetch(model.uri, settings))
+
+
+def _upstreams(servers: list[tuple[ServerPlan, Server]], models: Mapping[str, Registered]) -> dict[str, Upstream]:
+    """All traffic on stable until both variants have answered."""
+    found = {
+        variant: (f"http://127.0.0.1:{server.record.port}", model)
+        for plan, server in servers
+        for variant, model in plan.variants.items()
+    }
+    return {
+        variant: Upstream(*found[variant], version=models[variant].version, weight=100 if variant == STABLE else 0)
+        for variant in models
+    }
+
+
+def smoke_test(gateway: LocalGateway, variant: str, config: DeployConfig) -> str:
+    """Ask one variant one question through the gateway.
+
+    Returns:
+        The answer.
+
+    Raises:
+        FlywheelError: No answer, or another variant answered.
+    """
+    answer = gateway.chat(config.smoke_prompt, variant=variant, timeout_s=config.smoke_timeout_s)
+    value = answer.json() if answer.ok else None
+    try:
+        tokens = value["usage"]["completion_tokens"]
+        text = str(value["choices"][0]["message"]["content"] or "")
+    except (TypeError, KeyError, IndexError):
+        tokens, text = 0, ""
+    served = answer.headers.get("x-flywheel-variant", "")
+    if not tokens or served != variant:
+        raise FlywheelError(
+            f"{variant} does not answer: status {answer.status}, variant {served or 'none'}, {answer.text[:300]}",
+            where=gateway.base_url,
+            reason="smoke_test",
+        )
+    return text
+
+
+def write_endpoint(running: Running, name: str, models: Mapping[str, Registered], settings: Settings) -> Path:
+    """Write ``endpoint.json`` into the run folder: what rollout, dashboard and the user's commands need."""
+    gateway = running.gateway
+    value: dict[str, Any] = {
+        "base_url": gateway.base_url,
+        "model": name,
+        "key_file": str(gateway.key_file),
+        "admin_token_file": str(gateway.admin_token_file),
+        "config_file": str(gateway.config_file),
+        "gateway_pid": gateway.pid,
+        "run_id": settings.run_id,
+        "started": time.time(),
+        "weights": dict(running.weights),
+        "versions": {variant: model.version for variant, model in models.items()},
+        "processes": dict(running.servers),
+        "variants": {
+            variant: {
+                "version": model.version,
+                "uri": model.uri,
+                "base_uri": model.base_uri,
+                "url": running.upstreams[variant].url,
+                "model": running.upstreams[variant].model,
+            }
+            for variant, model in models.items()
+        },
+    }
+    path = _run_dir(settings) / "endpoint.json"
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+    partial.replace(path)
+    return path

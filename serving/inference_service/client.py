@@ -1,0 +1,173 @@
+"""Brings a service into a cluster: server-side apply, stage by stage, each when the one before is ready."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.serving.inference_service.build import Body, stages
+from llm_flywheel.serving.inference_service.config import ServiceSpec
+
+FIELD_MANAGER = "llm-flywheel"
+_PLURALS = {
+    "InferenceService": "inferenceservices",
+    "ServingRuntime": "servingruntimes",
+    "HTTPRoute": "httproutes",
+    "Gateway": "gateways",
+}
+_POLL_S = 5.0
+
+
+class Cluster:
+    """The few calls that a deployment needs of a Kubernetes API server."""
+
+    def __init__(self, api: Any = None) -> None:
+        self._api = api if api is not None else _api_client()
+
+    def apply(self, body: Body) -> Body:
+        """Create or change one object by server-side apply; fields of other owners are left alone.
+
+        Raises:
+            FlywheelError: The server refuses, or cannot be reached.
+        """
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("fieldValidation", "Strict")]
+        return self._call("PATCH", body, query, body)
+
+    def get(self, body: Mapping[str, Any]) -> Body:
+        """Read the object that ``body`` names."""
+        return self._call("GET", body, [], None)
+
+    def _call(self, method: str, named: Mapping[str, Any], query: list[tuple[str, str]], body: Any) -> Body:
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        meta = named["metadata"]
+        kind = named["kind"]
+        path = f"/apis/{named['apiVersion']}/namespaces/{meta['namespace']}/{_PLURALS[kind]}/{meta['name']}"
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/apply-patch+yaml"
+        try:
+            value, *_ = self._api.call_api(
+                path,
+                method,
+                query_params=query,
+                header_params=headers,
+                body=body,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _request_timeout=30,
+            )
+        except ApiException as error:
+            raise FlywheelError(
+                f"the cluster refused: {error.status} {error.reason}: {str(error.body)[:500]}",
+                where=f"{kind}/{meta['name']} in {meta['namespace']}",
+                fix="flywheel doctor" if error.status in (401, 403, 404) else "",
+                reason="cluster",
+            ) from None
+        except HTTPError as error:
+            raise FlywheelError(
+                f"the cluster does not answer: {error}", where=self._api.configuration.host, reason="cluster"
+            ) from None
+        return dict(value)
+
+
+def _api_client() -> Any:
+    """A client from the pod's service account or the kubeconfig."""
+    try:
+        from kubernetes import client, config
+    except ModuleNotFoundError:
+        raise FlywheelError(
+            "the kubernetes client is not installed", fix="pip install 'llm-flywheel[cluster]'", reason="missing"
+        ) from None
+    try:
+        config.load_config()
+    except config.ConfigException as error:
+        raise FlywheelError(
+            f"no cluster to talk to: {error}", fix="export KUBECONFIG=… or set deploy.target to local", reason="cluster"
+        ) from None
+    return client.ApiClient()
+
+
+def apply_service(spec: ServiceSpec, *, timeout_s: float, cluster: Cluster | None = None) -> str:
+    """Bring a service into the cluster and wait until every stage is ready.
+
+    Args:
+        spec: The service.
+        timeout_s: Longest wait for a stage, seconds.
+        cluster: Default: the one of the environment.
+
+    Returns:
+        Base URL for OpenAI clients.
+
+    Raises:
+        FlywheelError: The cluster refuses, or a stage is not ready in time.
+    """
+    cluster = cluster or Cluster()
+    for bodies in stages(spec).values():
+        for body in bodies:
+            cluster.apply(body)
+        for body in bodies:
+            if body["kind"] == "InferenceService":
+                wait_ready(cluster, body, timeout_s)
+    return address(cluster, spec)
+
+
+def wait_ready(cluster: Cluster, body: Body, timeout_s: float, poll_s: float = _POLL_S) -> None:
+    """Wait until an InferenceService and its canary are ready.
+
+    Raises:
+        FlywheelError: Not in time; with what its conditions say.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        waiting = not_ready(cluster.get(body))
+        if not waiting:
+            return
+        if time.monotonic() >= deadline:
+            raise FlywheelError(
+                f"not ready after {timeout_s:.0f} s: {waiting}",
+                where=f"InferenceService/{body['metadata']['name']}",
+                reason="timeout",
+            )
+        time.sleep(poll_s)
+
+
+def not_ready(found: Body) -> str:
+    """What an InferenceService still waits for, or empty.
+
+    ``Ready`` alone stays true during an update and ignores canaries: a Knative revision must have become the
+    latest ready one, and Standard mode reports its canaries apart.
+    """
+    status = found.get("status") or {}
+    conditions = {item["type"]: item for item in status.get("conditions") or []}
+    for kind in ("Ready", "LatestDeploymentReady", "CanaryPredictorReady"):
+        condition = conditions.get(kind)
+        if condition is None and kind != "Ready":
+            continue
+        if condition is None or condition.get("status") != "True":
+            return f"{kind}: {(condition or {}).get('message') or (condition or {}).get('reason') or 'unknown'}"
+    predictor = (status.get("components") or {}).get("predictor") or {}
+    created, ready = predictor.get("latestCreatedRevision"), predictor.get("latestReadyRevision")
+    if created != ready:
+        return f"revision {created}; ready is {ready}"
+    missing = [item["name"] for item in status.get("canaryStatuses") or [] if not item.get("ready")]
+    return f"canary {', '.join(missing)}" if missing else ""
+
+
+def address(cluster: Cluster, spec: ServiceSpec) -> str:
+    """Where clients reach the service: its host name, the Gateway's address, or KServe's URL."""
+    if spec.hostnames:
+        return f"http://{spec.hostnames[0]}/v1"
+    if spec.mode == "standard" and spec.gateway is not None:
+        where = {"name": spec.gateway.name, "namespace": spec.gateway.namespace or spec.namespace}
+        found = cluster.get({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": where})
+        addresses = (found.get("status") or {}).get("addresses") or []
+        return f"http://{addresses[0]['value']}/v1" if addresses else ""
+    service = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": spec.name, "namespace": spec.namespace},
+    }
+    url = (cluster.get(service).get("status") or {}).get("url", "")
+    return f"{url}/v1" if url else ""

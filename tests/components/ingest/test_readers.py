@@ -1,0 +1,111 @@
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llm_flywheel.components.ingest.readers import Broken, Item, Record, read_csv, read_json, read_jsonl
+
+
+def stream(text: str) -> io.StringIO:
+    return io.StringIO(text, newline="")
+
+
+def brief(items: Iterator[Item]) -> list[Any]:
+    return [
+        (item.line, item.reason) if isinstance(item, Broken) else (item.line, *item.values.values()) for item in items
+    ]
+
+
+def csv_rows(text: str, limit: int = 1_000) -> list[Any]:
+    return brief(read_csv(stream(text), lambda names: "q" in names and "a" in names, limit))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_csv_delimiter_is_found_by_the_header(delimiter: str) -> None:
+    text = f"q{delimiter}a\none, two; three{delimiter}yes\n".replace(
+        "one, two; three", '"one, two; three"' if delimiter in ",;" else "one, two; three"
+    )
+    assert csv_rows(text) == [(2, "one, two; three", "yes")]
+
+
+def test_a_header_that_nobody_knows_is_split_where_the_rows_are_even() -> None:
+    rows = list(read_csv(stream("x;y\n1,5;2\n3;4,5\n"), lambda names: False, 100))
+    assert rows == [Record(2, {"x": "1,5", "y": "2"}), Record(3, {"x": "3", "y": "4,5"})]
+
+
+def test_csv_lines_are_numbered_by_where_a_row_starts_and_blank_lines_are_no_rows() -> None:
+    text = 'q,a\r\n\r\n"two\r\nlines",yes\r\nthree,no\r\n'
+    assert csv_rows(text) == [(3, "two\r\nlines", "yes"), (5, "three", "no")]
+
+
+def test_ragged_csv_rows_are_broken_and_their_neighbours_are_not() -> None:
+    assert csv_rows("q,a\nhi\nhi,yo,more\nhi,yo\n") == [(2, "ragged"), (3, "ragged"), (4, "hi", "yo")]
+
+
+def test_an_unclosed_quote_costs_one_row_and_not_the_rest_of_the_file() -> None:
+    assert csv_rows('q,a\n"hi,yo\none,two\nthree,four\n') == [
+        (2, "quoting"),
+        (3, "one", "two"),
+        (4, "three", "four"),
+    ]
+
+
+def test_a_csv_line_beyond_the_limit_is_passed_over_also_inside_an_open_quote() -> None:
+    long = "x" * 30
+    assert csv_rows(f"q,a\n{long}\nhi,yo\n", limit=20) == [(2, "too_large"), (3, "hi", "yo")]
+    assert csv_rows(f'q,a\n"b,c\nd,e\n{long}\nhi,yo\n', limit=20) == [
+        (2, "quoting"),
+        (3, "d", "e"),
+        (4, "too_large"),
+        (5, "hi", "yo"),
+    ]
+
+
+def test_a_csv_file_without_a_usable_header_is_broken_as_a_whole() -> None:
+    assert csv_rows("q,q,a\n1,2,3\n") == [(None, "duplicate_columns")]
+    assert csv_rows('"q" x,a\n1,2\n') == [(None, "header")]
+    assert csv_rows("") == csv_rows("q,a\n") == []
+
+
+def test_broken_json_lines_cost_themselves() -> None:
+    text = '{"q":1}\n\n{"q":\n[1]\n{"q":"\\ud800"}\n{"q":"a\x00"}\n' + '{"q":"' + "x" * 50 + '"}\n{"q":2}'
+    assert brief(read_jsonl(stream(text), 40)) == [
+        (1, 1),
+        (3, "json"),
+        (4, "not_an_object"),
+        (5, "json"),
+        (6, "nul_byte"),
+        (7, "too_large"),
+        (8, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[]", []),
+        ('[\n {"q": 1},\n {"q":\n 2}, 7\n]\n', [(2, 1), (3, 2), (4, "not_an_object")]),
+        ('{"q": 1}\n{"q": 2}', [(1, 1), (2, 2)]),
+        ('[{"q": 1}, {"q" 2}, {"q": 3}]', [(1, 1), (1, "json")]),
+        ('[{"q": 1},]', [(1, 1), (1, "json")]),
+        ('[{"q": 1} {"q": 2}]', [(1, 1), (1, "json")]),
+        ('[{"q": 1}', [(1, 1), (1, "json")]),
+        ('[{"q": 1}]\n x', [(1, 1), (2, "json")]),
+        ("[" * 100_000, [(1, "json")]),
+        ("", []),
+    ],
+)
+def test_json_arrays_and_objects_are_read_up_to_what_is_broken(text: str, expected: list[Any]) -> None:
+    assert brief(read_json(stream(text), 1_000_000)) == expected
+
+
+def test_a_json_array_larger_than_the_window_is_read_row_by_row() -> None:
+    rows = [f'{{"q": "{"x" * 1_000}{number}"}}' for number in range(600)]
+    items = list(read_json(stream("[" + ",\n".join(rows) + "]"), 2_000))
+    assert [item.line for item in items] == list(range(1, 601))
+    assert items[-1] == Record(600, {"q": "x" * 1_000 + "599"})
+
+
+def test_a_json_element_beyond_the_limit_ends_the_reading() -> None:
+    assert brief(read_json(stream('[{"q": "' + "x" * 3_000_000), 100)) == [(1, "json")]
