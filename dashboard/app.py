@@ -12,8 +12,7 @@ st.set_page_config(page_title="LLM Flywheel", page_icon="🎡", layout="wide")
 
 def overview() -> None:
     """Spend, variants and audit of the ledger that this process's settings name."""
-    settings = Settings.from_env()
-    render(LedgerClient(settings.ledger_url), settings.ledger_url)
+    render(LedgerClient(Settings.from_env().ledger_url))
 
 
 st.navigation([st.Page(overview, title="Overview", icon="📊", default=True)]).run()

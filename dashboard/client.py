@@ -35,6 +35,11 @@ class LedgerClient:
         with Ledger.open(self._url, read_only=True) as ledger:
             return ledger.run_ids()
 
+    def has_usage(self) -> bool:
+        """Whether there is any usage at all."""
+        with Ledger.open(self._url, read_only=True) as ledger:
+            return ledger.has_usage()
+
     def audit(self, end: float) -> Sequence[AuditEvent]:
         """All audit events before ``end``; those before a range say which weights it began with."""
         with Ledger.open(self._url, read_only=True) as ledger:

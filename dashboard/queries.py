@@ -34,6 +34,7 @@ _SCHEMA: dict[str, type[pl.DataType]] = {
     "run_id": pl.String,
     "upstream": pl.String,
 }
+_TIME = pl.Datetime("ms", "UTC")
 # A chart with more bars than this is slower and no clearer.
 _MOST_BUCKETS = 120
 _BUCKETS_S = (1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 86_400, 7 * 86_400)
@@ -108,20 +109,32 @@ def spend_over_time(usage: pl.DataFrame, column: str, currency: str) -> pl.DataF
     """Spend and requests per time bucket and value of ``column``.
 
     Returns:
-        Columns ``time`` (start of the bucket, UTC), ``column``, ``spend``, ``requests``.
+        Columns ``time`` and ``end`` (of the bucket, UTC), ``column``, ``spend``, ``requests``, and ``bottom`` and
+        ``top``, the stretch of the bucket's stacked bar.
     """
     if usage.is_empty():
         return pl.DataFrame(
-            schema={"time": pl.Datetime("ms", "UTC"), column: pl.String, "spend": pl.Float64, "requests": pl.UInt32}
+            schema={
+                "time": _TIME,
+                "end": _TIME,
+                column: pl.String,
+                "spend": pl.Float64,
+                "requests": pl.UInt32,
+                "top": pl.Float64,
+                "bottom": pl.Float64,
+            }
         )
     first, last = (float(bound) for bound in usage.select(pl.min("time"), pl.max("time").alias("last")).row(0))
     width = bucket_seconds(last - first)
-    start = (pl.col("time") // width * width * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC"))
+    start = (pl.col("time") // width * width * 1000).cast(pl.Int64).cast(_TIME)
+    end = (pl.col("time") + pl.duration(seconds=width)).alias("end")
     return (
         _named(usage, column)
         .group_by(start.alias("time"), column)
         .agg(pl.col("cost").filter(pl.col("currency") == currency).sum().alias("spend"), pl.len().alias("requests"))
         .sort("time", column)
+        .select("time", end, column, "spend", "requests", pl.col("spend").cum_sum().over("time").alias("top"))
+        .with_columns((pl.col("top") - pl.col("spend")).alias("bottom"))
     )
 
 
@@ -191,6 +204,24 @@ def variants(usage: pl.DataFrame, events: Sequence[AuditEvent], currency: str) -
     )
 
 
+def by_measure(table: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+    """The table of `variants` in long form, for grouped bars; what was not measured is left out.
+
+    Args:
+        table: From `variants`.
+        names: Columns to take, with the names they get.
+
+    Returns:
+        Columns ``variant`` (with its model and version), ``measure``, ``value``.
+    """
+    version = pl.when(pl.col("version") != "").then(pl.format(" v{}", "version")).otherwise(pl.lit(""))
+    who = pl.concat_str("model", pl.lit(" "), "variant", version)
+    long = table.with_columns(variant=who).unpivot(
+        list(names), index="variant", variable_name="measure", value_name="value"
+    )
+    return long.with_columns(pl.col("measure").replace(dict(names))).drop_nulls("value")
+
+
 def audit_frame(events: Iterable[AuditEvent]) -> pl.DataFrame:
     """Audit events as a table, the latest first; ``time`` is a UTC date and time, ``details`` JSON."""
     schema = {
@@ -201,7 +232,7 @@ def audit_frame(events: Iterable[AuditEvent]) -> pl.DataFrame:
         {**{name: getattr(event, name) for name in schema}, "details": json.dumps(event.details, ensure_ascii=False)}
         for event in events
     ]
-    time = (pl.col("time") * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC"))
+    time = (pl.col("time") * 1000).cast(pl.Int64).cast(_TIME)
     return pl.DataFrame(rows, schema=schema).with_columns(time.alias("time")).sort("seq", descending=True)
 
 

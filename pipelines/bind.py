@@ -29,6 +29,11 @@ def merge(
     return merged
 
 
+def plain(config: RunConfig) -> dict[str, Any]:
+    """The configuration as values that KFP can carry; it has no null, and every optional key defaults to it."""
+    return config.model_dump(mode="json", exclude_none=True)
+
+
 def sections(config: Mapping[str, Any], **scalars: Any) -> tuple[dict[str, Any], ...]:
     """The checked configuration as one plain mapping per component, in the order of `SECTIONS`.
 
@@ -36,5 +41,5 @@ def sections(config: Mapping[str, Any], **scalars: Any) -> tuple[dict[str, Any],
         FlywheelError: Lists everything that is wrong with the configuration.
     """
     bound = bind(RunConfig, merge(config, **scalars), where="config")
-    values = bound.model_dump(mode="json")
+    values = plain(bound)
     return tuple(values[name] for name in SECTIONS)

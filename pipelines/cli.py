@@ -84,6 +84,7 @@ def _merged(arguments: Arguments) -> dict[str, Any]:
 
 
 def _run(arguments: Arguments) -> int:
+    from llm_flywheel.pipelines.bind import plain
     from llm_flywheel.pipelines.config import RunConfig
 
     config = bind(RunConfig, _merged(arguments), where=str(arguments.config), check_files=True)
@@ -91,7 +92,7 @@ def _run(arguments: Arguments) -> int:
     from llm_flywheel.pipelines import local, summary
 
     settings = Settings.from_env()
-    result = local.run(config.name, config.model_dump(mode="json"), settings=settings, keep=arguments.keep)
+    result = local.run(config.name, plain(config), settings=settings, keep=arguments.keep)
     summary.show(result, settings, kept=arguments.keep and result.status == local.OK)
     return result.status
 
@@ -135,6 +136,7 @@ def _add_submit(commands: "Commands") -> None:
 
 
 def _submit(arguments: Arguments) -> int:
+    from llm_flywheel.pipelines.bind import plain
     from llm_flywheel.pipelines.config import RunConfig
 
     if not arguments.host:
@@ -153,7 +155,7 @@ def _submit(arguments: Arguments) -> int:
         submitted = submit(
             path,
             run_name=config.name,
-            params={"config": config.model_dump(mode="json")},
+            params={"config": plain(config)},
             host=arguments.host,
             token=_token(arguments.token_file),
             namespace=arguments.namespace,
@@ -228,10 +230,9 @@ def _add_audit(commands: "Commands") -> None:
 
 
 def _audit_verify(arguments: Arguments) -> int:
-    from llm_flywheel.serving.ledger.ledger import Ledger
+    from llm_flywheel.serving.ledger.ledger import verify
 
-    settings = Settings.from_env()
-    verdict = Ledger.open(settings.ledger_url).verify_audit()
+    verdict = verify(Settings.from_env())
     if verdict.ok:
         print(f"ok: {verdict.events} audit events, chain unbroken")
         return 0

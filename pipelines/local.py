@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,7 @@ def _execute(config: dict[str, Any], run_dir: Path) -> int:
     from llm_flywheel.pipelines.flywheel import build
 
     # kfp deletes its workspace recursively after a run: it gets a fresh folder of its own, never one of ours.
+    warnings.filterwarnings("ignore", message=".*have no effect in the current local runner")
     workspace = tempfile.mkdtemp(prefix="flywheel-workspace-")
     transcript = Transcript(sys.stdout, run_dir / "run.log")
     try:

@@ -27,6 +27,7 @@ class Transcript(io.TextIOBase):
         self._log = log.open("a", encoding="utf-8")
         self._buffer = ""
         self._in_inputs = False
+        self._in_outputs = False
         self._start = time.monotonic()
 
     def writable(self) -> bool:
@@ -62,9 +63,9 @@ class Transcript(io.TextIOBase):
             return None
         orchestrator = _ORCHESTRATOR.match(line)
         if orchestrator:
+            self._in_outputs = orchestrator[2].endswith(" outputs:")
             task = _TASK.match(orchestrator[2])
             return f"[{time.monotonic() - self._start:6.1f} s] ▶ {task[1]}" if task else None
-        if not line.strip() or set(line) == {"-"}:
+        if self._in_outputs or not line.strip():
             return None
-        # Output values follow "Task … outputs:" indented by four, as the steps' own lines do; the summary has them.
         return f"          {line.strip()}" if line.startswith("    ") else None

@@ -1,6 +1,7 @@
 """The `tiny` recipe: a Llama with its own tokenizer and chat template, trained from nothing on CPU cores."""
 
 import math
+import os
 import random
 import time
 from collections.abc import Sequence
@@ -70,7 +71,7 @@ def build_model(tokenizer: Any, recipe: TinyRecipe) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(recipe.seed)
-    return LlamaForCausalLM(
+    model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=recipe.hidden_size,
@@ -86,6 +87,10 @@ def build_model(tokenizer: Any, recipe: TinyRecipe) -> Any:
             dtype="float32",
         )
     )
+    with torch.no_grad():  # the embedding is the output layer, too: this scale gives logits of unit variance
+        model.model.embed_tokens.weight.normal_(std=recipe.hidden_size**-0.5)
+        model.model.embed_tokens.weight[model.config.pad_token_id] = 0
+    return model
 
 
 def encode(tokenizer: Any, conversations: Sequence[Sequence[Message]], limit: int) -> list[tuple[list[int], list[int]]]:
@@ -200,6 +205,8 @@ def train_tiny(target: Path, recipe: TinyRecipe, messages: Sequence[Sequence[Mes
     """
     if recipe.pretrain_on == "dataset" and not messages:
         raise FlywheelError("pretrain_on: dataset needs a train split", where="finetune.tiny_recipe", reason="no_data")
+    # Before torch is loaded: a thread that spins while it waits makes everything on a busy machine crawl.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     started = time.monotonic()
     chats = list(messages or []) if recipe.pretrain_on == "dataset" else other_products(recipe.rows, recipe.seed)
     tokenizer = build_tokenizer([message["content"] for chat in chats for message in chat], recipe)

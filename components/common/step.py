@@ -70,7 +70,25 @@ def step(name: str, settings: Settings | None = None) -> Iterator[StepRecord]:
         raise
     finally:
         record.seconds = time.monotonic() - start
+        _collect_reports(record, settings)
         _write(record, settings)
+
+
+def _collect_reports(record: StepRecord, settings: Settings) -> None:
+    """Copy a laptop run's reports to one folder, with the suffix that makes a browser open them."""
+    if settings.run_dir is None:
+        return
+    folder = settings.run_dir / "reports"
+    for index, report in enumerate(record.reports):
+        source = Path(report)
+        if not source.is_file():
+            continue
+        content = source.read_bytes()
+        suffix = source.suffix or (".html" if content[:15].lower() == b"<!doctype html>" else ".md")
+        target = folder / f"{record.name}{f'-{index}' if index else ''}{suffix}"
+        folder.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        record.reports[index] = str(target)
 
 
 def _write(record: StepRecord, settings: Settings) -> None:

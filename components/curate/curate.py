@@ -184,7 +184,7 @@ def _manifest(
         "lengths": {role: _lengths(splits, role) for role in ("user", "assistant")},
         "clusters": {"count": outcome.clusters, "largest": outcome.largest_cluster},
         "uncompared": dict(outcome.uncompared),
-        "ingest": {key: parent[key] for key in ("rows_in", "quarantined", "files") if key in parent},
+        "parent_step": parent.get("step"),
         "pii": parent.get("pii"),
     }
 

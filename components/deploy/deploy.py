@@ -118,7 +118,10 @@ def markdown(config: DeployConfig, name: str, deployed: Deployed, running: Runni
     text = f"# Deployment of {name} ({config.target})\n\n"
     text += markdown_table(["variant", "version", "per cent", "weights", "base"], rows)
     if running is not None:
-        answers = [[variant, running.upstreams[variant].url, answer] for variant, answer in running.answers.items()]
+        answers = [
+            [variant, running.upstreams[variant].url, " ".join(answer.split())]
+            for variant, answer in running.answers.items()
+        ]
         text += f"\n## Smoke test\n\nAsked: `{config.smoke_prompt}`\n\n"
         text += markdown_table(["variant", "server", "answer"], answers)
         text += f"\n## Ask it\n\n{ask(running.gateway.base_url, name, running.gateway.key_file)}"

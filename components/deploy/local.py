@@ -104,7 +104,7 @@ def smoke_test(gateway: LocalGateway, variant: str, config: DeployConfig) -> str
         FlywheelError: No answer, or another variant answered.
     """
     answer = gateway.chat(config.smoke_prompt, variant=variant, timeout_s=config.smoke_timeout_s)
-    value = answer.json() if answer.ok else None
+    value: Any = answer.json() if answer.ok else None
     try:
         tokens = value["usage"]["completion_tokens"]
         text = str(value["choices"][0]["message"]["content"] or "")

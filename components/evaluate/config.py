@@ -10,8 +10,8 @@ from llm_flywheel.components.common.config import Section
 class EvaluateConfig(Section):
     """Questions of the held-out test split, put to a model through lm-eval."""
 
-    tasks: list[Literal["generation", "multiple_choice"]] = Field(
-        default_factory=lambda: ["generation", "multiple_choice"],
+    tasks: tuple[Literal["generation", "multiple_choice"], ...] = Field(
+        ("generation", "multiple_choice"),
         min_length=1,
         description="generation: greedy, exact match. multiple_choice: the true answer against other answers.",
     )

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -116,6 +117,9 @@ def _ask(
     if isinstance(pretrained, Path):
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads make a busy machine crawl
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # bars of lm-eval; a log file wants none
     from llm_flywheel.components.evaluate.harness import load_model, measure
 
     model = load_model(config, pretrained, adapter)

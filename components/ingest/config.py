@@ -40,7 +40,7 @@ class IngestConfig(Section):
     mapping: Mapping | None = Field(default=None, description="own column names, for tables that auto does not know")
     keep_columns: list[str] = Field(
         default_factory=list,
-        description="columns to carry along in meta; none by default, because scan_pii does not look at meta",
+        description="columns to carry along in meta; none by default, because they may hold personal data",
     )
     max_row_chars: int = Field(default=1_000_000, ge=100, le=100_000_000, description="a longer row is quarantined")
     max_quarantine_share: float = Field(

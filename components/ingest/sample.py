@@ -214,7 +214,7 @@ def _pii_sentence(lang: str, rng: random.Random, masked: bool = False) -> str:
     korean = lang == "ko"
     kinds = [kind for kind, sentences in phrasebook.PII_SENTENCES.items() if sentences[korean]]
     kind = rng.choice(kinds)
-    value = f"[{kind.upper()}]" if masked else _PII[kind](rng, korean)
+    value = f"[{_PLACEHOLDERS[kind]}]" if masked else _PII[kind](rng, korean)
     return rng.choice(phrasebook.PII_SENTENCES[kind][korean]).format(x=value)
 
 
@@ -293,6 +293,18 @@ def _api_key(rng: random.Random, korean: bool) -> str:
         return "ghp_" + "FAKE" + "".join(rng.choices(mixed, k=32))
     return "sk-" + "FAKE" + "".join(rng.choices(mixed, k=44))
 
+
+# What scan_pii writes in place of each kind.
+_PLACEHOLDERS = {
+    "email": "EMAIL",
+    "phone": "PHONE",
+    "card": "CREDIT_CARD",
+    "ssn": "US_SSN",
+    "rrn": "KR_RRN",
+    "ip": "IP_ADDRESS",
+    "iban": "IBAN",
+    "api_key": "SECRET",
+}
 
 _PII: dict[str, Callable[[random.Random, bool], str]] = {
     "email": _email,

@@ -122,7 +122,7 @@ def _facts(
 ) -> Facts:
     version = str(manifest.get("version", ""))
     numbers = decision.get("numbers") or {}
-    compared = {name: numbers.get(name) for name in ("base", "tuned", "gain", "min_gain", "min_value")}
+    compared: dict[str, Any] = {name: numbers.get(name) for name in ("base", "tuned", "gain", "min_gain", "min_value")}
     shown = {f"gate.{name}": f"{value:.6g}" for name, value in compared.items() if _finite(value)}
     metrics = {f"eval.{name}": float(value) for name, value in (tuned.get("metrics") or {}).items() if _finite(value)}
     metrics |= {f"gate.{name}": float(value) for name, value in compared.items() if _finite(value)}

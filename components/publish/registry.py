@@ -14,6 +14,7 @@ CHALLENGER = "challenger"
 CONTENT, RUN = "flywheel.content", "flywheel.run_id"
 _PARAM_LIMIT = 6000  # characters of a value (mlflow.utils.validation.MAX_PARAM_VAL_LENGTH)
 _PARAMS_PER_CALL = 100
+_DESCRIPTION_LIMIT = 5000  # characters (mlflow.store.model_registry.dbmodels)
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,9 @@ class Registry:
     def find_version(self, facts: Facts) -> str:
         """The version that holds these bytes from this pipeline run, or empty."""
         with explained(self._settings.tracking_uri):
-            found = self._client.search_model_versions(f"name = '{facts.name}'", max_results=1000)
-            for version in found:
-                if version.tags.get(CONTENT) == facts.content and version.tags.get(RUN, "") == facts.run_id:
-                    return str(version.version)
-            return ""
+            query = f"name = '{facts.name}' and tags.`{CONTENT}` = '{facts.content}'"
+            found = self._client.search_model_versions(query)
+            return next((str(item.version) for item in found if item.tags.get(RUN, "") == facts.run_id), "")
 
     def log_run(self, facts: Facts) -> str:
         """Write the run: params, metrics, dataset and tags. A run that KFP opened is used and left open.
@@ -102,7 +101,8 @@ class Registry:
         """Store the card and move the alias ``challenger`` to the version."""
         with explained(self._settings.tracking_uri):
             self._client.log_text(mlflow_run, card, "model_card.md")
-            self._client.update_model_version(facts.name, version, card)
+            # The whole card is an artifact; the registry shows what fits into its column.
+            self._client.update_model_version(facts.name, version, card[:_DESCRIPTION_LIMIT])
             self._client.set_registered_model_alias(facts.name, CHALLENGER, version)
 
     def mlflow_run_of(self, facts: Facts, version: str) -> str:

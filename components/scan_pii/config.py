@@ -18,7 +18,7 @@ class ScanPiiConfig(Section):
     types: list[PiiType] = Field(default=list(PII_TYPES), min_length=1, description="what to look for")
     operator: OperatorName = Field(
         default="mask",
-        description="mask: a placeholder such as [EMAIL]; redact: nothing; keep_last4: [CREDIT_CARD:1111], numbers only; "
+        description="mask: a placeholder such as [EMAIL]; redact: nothing; keep_last4: [CREDIT_CARD:1111] for numbers; "
         "keep: leave it, and let the gate fail on it",
     )
     operators: dict[PiiType, OperatorName] = Field(

@@ -50,6 +50,7 @@ def serve(config_path: Path, host: str, port: int) -> None:
         for model in models_without_price(prices, list(config.routes), time.time()):
             logger.warning("no price, so no cost, for model %s", model)
         app = Gateway(config, ledger, prices, run_id=run_id)
+        app.announce(settings.actor)
         server = Server(app, config.drain_timeout_s, lambda: print(f"gateway ready at {address}", flush=True))
         server.serve_until_signal(listening)
 

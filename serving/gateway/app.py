@@ -201,13 +201,25 @@ class Gateway:
                 route.set_weights(weights)
         await response.whole(200, orjson.dumps(route.weights))
 
-    async def _audit(self, actor: str, route: Route, weights: dict[VariantName, int]) -> None:
+    def announce(self, actor: str) -> None:
+        """Write the weights that are in force at the start to the audit chain.
+
+        Raises:
+            FlywheelError: The ledger refuses.
+        """
+        for route in self._routes.values():
+            self._append_weights(actor, route, {}, route.weights)
+
+    def _append_weights(
+        self, actor: str, route: Route, before: dict[VariantName, int], after: dict[VariantName, int]
+    ) -> None:
         versions = {name: variant.version for name, variant in route.variants.items()}
-        details = {"from": route.weights, "to": weights, "versions": versions, "run_id": self._run_id}
+        details = {"from": before, "to": after, "versions": versions, "run_id": self._run_id}
+        self._ledger.append_audit(actor, "gateway.set_weights", f"model:{route.model}", details)
+
+    async def _audit(self, actor: str, route: Route, weights: dict[VariantName, int]) -> None:
         try:
-            await asyncio.to_thread(
-                self._ledger.append_audit, actor, "gateway.set_weights", f"model:{route.model}", details
-            )
+            await asyncio.to_thread(self._append_weights, actor, route, route.weights, weights)
         except FlywheelError as error:
             logger.error("weights not changed", extra={"error": str(error)})
             raise Refusal(

@@ -252,6 +252,8 @@ def _native(spec: ServiceSpec) -> Body:
     if spec.canary is not None:
         overlay = _predictor(spec, spec.canary)
         kept = {key: overlay[key] for key in ("annotations", "labels", "model", "minReplicas")}
+        # Required here and without the default that it has in the stable predictor; empty means the runtime's own.
+        kept["model"]["name"] = ""
         body["spec"]["canary"] = [
             {"trafficPercent": spec.canary_percent, "predictor": {"name": _component_name(spec.canary), **kept}}
         ]

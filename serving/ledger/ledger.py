@@ -114,6 +114,11 @@ class Ledger:
             found = connection.execute(query.order_by(usage.c.time, usage.c.request_id))
             return [UsageRow(*row) for row in found]
 
+    def has_usage(self) -> bool:
+        """Whether any request was ever recorded."""
+        with self._read() as connection:
+            return connection.execute(select(usage.c.request_id).limit(1)).first() is not None
+
     def run_ids(self) -> list[str]:
         """Every run that has usage, the one with the latest request first."""
         query = (

@@ -14,14 +14,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from llm_flywheel.components.common.errors import FlywheelError
 
 RUN_ID = "FLYWHEEL_RUN_ID"
-# What a server's start leaves behind for `reap`; the clock that gave `started` and psutil's may differ by this much.
+# psutil adds ticks since boot to the boot time, which moves when the clock is set.
 _CLOCK_SLACK_S = 2.0
 
 
@@ -35,7 +34,7 @@ class ProcessRecord:
         session: Its session id.
         argv: What was started. Secrets are never passed on a command line.
         port: Port it listens on, or 0.
-        started: Unix time, seconds.
+        started: When the kernel made it, Unix time, seconds.
         log: File with its output.
     """
 
@@ -55,15 +54,26 @@ class Server:
     Attributes:
         record: How it was recorded.
         popen: Its handle; the server lives on when it is dropped.
+        log_offset: Where its output begins in the log; an earlier try may have written before.
     """
 
     record: ProcessRecord
     popen: "subprocess.Popen[bytes]"
+    log_offset: int = 0
 
     @property
     def log(self) -> Path:
         """File with its output."""
         return Path(self.record.log)
+
+    def output(self) -> str:
+        """What it has written so far."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self.log_offset)
+                return file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
 
 
 def free_port() -> int:
@@ -100,6 +110,7 @@ def start(
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("ab") as output:
+            offset = output.tell()
             popen = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.DEVNULL,
@@ -110,9 +121,11 @@ def start(
             )
     except OSError as error:
         raise FlywheelError(f"cannot start {name}: {error}", where=argv[0], reason="start") from None
-    record = ProcessRecord(name, popen.pid, popen.pid, list(argv), port, time.time(), str(log))
+    # The kernel's own word: on a busy machine seconds pass between the start and our next line.
+    started = psutil.Process(popen.pid).create_time()
+    record = ProcessRecord(name, popen.pid, popen.pid, list(argv), port, started, str(log))
     _write(record, run_dir)
-    return Server(record, popen)
+    return Server(record, popen, offset)
 
 
 def _write(record: ProcessRecord, run_dir: Path) -> None:
@@ -209,8 +222,3 @@ def alive(record: ProcessRecord) -> bool:
         return _is_ours(record) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def as_json(record: ProcessRecord) -> dict[str, Any]:
-    """A record as plain values."""
-    return asdict(record)

@@ -47,13 +47,12 @@ def start_ready(
     for attempt in range(_TRIES):
         chosen = port or free_port()
         server = start(name, argv(chosen), run_dir=run_dir, run_id=run_id, port=chosen, env=env)
-        offset = server.log.stat().st_size if attempt else 0
         try:
             wait_ready(server, f"http://127.0.0.1:{chosen}{health}", timeout_s)
             return server
         except FlywheelError:
             # Somebody else took the port between our look and the server's bind.
-            taken = server.popen.poll() is not None and _PORT_TAKEN.search(_read(server.log)[offset:])
+            taken = server.popen.poll() is not None and _PORT_TAKEN.search(server.output())
             if port or not taken or attempt == _TRIES - 1:
                 raise
     raise AssertionError("unreachable")
@@ -84,7 +83,7 @@ def wait_ready(server: Server, url: str, timeout_s: float) -> float:
 
 
 def _failed(server: Server, what: str, reason: str = "start") -> FlywheelError:
-    text = _read(server.log)
+    text = server.output()
     cause = cause_of(text)
     tail = "\n".join(f"    {line}" for line in text.strip().splitlines()[-8:])
     return FlywheelError(
@@ -99,15 +98,13 @@ def cause_of(log: str) -> str:
 
     The last exception that does not merely point at another one.
     """
-    found = [match for line in log.splitlines() if (match := _CAUSE.search(line))]
-    for match in reversed(found):
-        if not any(word in match[2] for word in _NO_CAUSE):
-            return f"{match[1]}: {match[2]}"
+    lines = log.splitlines()
+    for number in range(len(lines) - 1, -1, -1):
+        match = _CAUSE.search(lines[number])
+        if match is None or any(word in match[2] for word in _NO_CAUSE):
+            continue
+        text = match[2]
+        if "validation error" in text and number + 1 < len(lines):
+            text = lines[number + 1].strip()  # pydantic's first line only counts
+        return f"{match[1]}: {text if len(text) <= 300 else text[:300] + '…'}"
     return ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

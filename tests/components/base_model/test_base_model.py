@@ -47,9 +47,7 @@ def test_chat_template_ends_an_answer_with_the_stop_token() -> None:
 
 def test_generation_tags_mark_the_answer_alone() -> None:
     tokenizer = build_tokenizer(["Color? Green"], SMALL)
-    encoded = tokenizer.apply_chat_template(
-        CHAT, return_dict=True, return_assistant_tokens_mask=True, tokenize=True
-    )
+    encoded = tokenizer.apply_chat_template(CHAT, return_dict=True, return_assistant_tokens_mask=True, tokenize=True)
     marked = [token for token, mask in zip(encoded["input_ids"], encoded["assistant_masks"], strict=True) if mask]
     assert tokenizer.decode(marked) == "Green 초록<|im_end|>"
 
@@ -118,9 +116,7 @@ tiny_model(TinyRecipe.model_validate_json(sys.argv[2]), Settings(home, "", None,
 
 def test_parallel_first_calls_leave_one_whole_model(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FIRST_CALL, str(tmp_path), SMALL.model_dump_json()]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for worker in workers:
         assert worker.stdout is not None and worker.stdout.readline() == "ready\n"
     for worker in workers:

@@ -1,3 +1,4 @@
+import importlib.resources
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ spec:
     (path,) = crd.vendor(tmp_path, target)
     first = path.read_bytes()
     assert crd.vendor(tmp_path, target)[0].read_bytes() == first
-    monkeypatch.setattr(crd.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(importlib.resources, "files", lambda _: tmp_path)
     target.rename(tmp_path / "schemas")
     crd._schemas.cache_clear()
     toy = {"apiVersion": "example.org/v1", "kind": "Toy", "metadata": {"name": "t"}}

@@ -17,11 +17,22 @@ def settings(tmp_path: Path) -> Settings:
 def test_a_step_leaves_a_record_of_what_it_did(settings: Settings, tmp_path: Path) -> None:
     with step("curate", settings) as record:
         record.summary["rows"] = 10
-        record.report(tmp_path / "report.html")
     (stored,) = read_steps(tmp_path / "run")
     assert (stored.name, stored.status, stored.summary) == ("curate", "ok", {"rows": 10})
-    assert stored.reports == [str(tmp_path / "report.html")]
     assert stored.seconds > 0
+
+
+def test_reports_are_collected_under_the_run_with_a_suffix_that_opens_them(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "page").write_text("<!DOCTYPE html><p>hi")
+    (tmp_path / "card").write_text("# Card")
+    with step("curate", settings) as record:
+        record.report(tmp_path / "page")
+        record.report(tmp_path / "card")
+        record.report(tmp_path / "gone")
+    (stored,) = read_steps(tmp_path / "run")
+    reports = tmp_path / "run" / "reports"
+    assert stored.reports == [str(reports / "curate.html"), str(reports / "curate-1.md"), str(tmp_path / "gone")]
+    assert (reports / "curate.html").read_text() == "<!DOCTYPE html><p>hi"
 
 
 def test_a_users_error_ends_the_step_with_status_one_and_its_message(settings: Settings, tmp_path: Path) -> None:

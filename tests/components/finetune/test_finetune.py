@@ -26,10 +26,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_lora_run_writes_adapter_lineage_and_report(
-    tmp_path: Path, dataset: Path, base: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny_dataset: Path, tiny_base: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = FinetuneConfig(**QUICK, lora_r=4)
-    metrics = run(config, dataset, base, tmp_path / "model", tmp_path / "report.html", settings)
+    metrics = run(config, tiny_dataset, tiny_base, tmp_path / "model", tmp_path / "report.html", settings)
     assert metrics["steps"] == 6
     assert metrics["train_examples"] == 12
     assert metrics["train_dropped"] == 0
@@ -48,10 +48,10 @@ def test_lora_run_writes_adapter_lineage_and_report(
 
 
 def test_full_fine_tuning_on_two_processes_writes_weights(
-    tmp_path: Path, dataset: Path, base: Path, settings: Settings
+    tmp_path: Path, tiny_dataset: Path, tiny_base: Path, settings: Settings
 ) -> None:
     config = FinetuneConfig(**QUICK, adapter="", nproc_per_node=2, evals_per_epoch=0)
-    metrics = run(config, dataset, base, tmp_path / "model", tmp_path / "report.html", settings)
+    metrics = run(config, tiny_dataset, tiny_base, tmp_path / "model", tmp_path / "report.html", settings)
     assert "validation_loss" not in metrics
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
@@ -59,41 +59,43 @@ def test_full_fine_tuning_on_two_processes_writes_weights(
 
 
 def test_loss_that_is_no_number_fails_with_its_reason(
-    tmp_path: Path, dataset: Path, base: Path, settings: Settings
+    tmp_path: Path, tiny_dataset: Path, tiny_base: Path, settings: Settings
 ) -> None:
     # Weights of NaN stand for a diverged run: any learning rate that diverges reliably in six steps is out of bounds.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     broken = tmp_path / "broken"
-    model = AutoModelForCausalLM.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
     with torch.no_grad():
         model.model.norm.weight.fill_(float("nan"))
     model.save_pretrained(broken)
-    AutoTokenizer.from_pretrained(base).save_pretrained(broken)
+    AutoTokenizer.from_pretrained(tiny_base).save_pretrained(broken)
     (broken / "flywheel.json").write_text('{"base": "broken"}')
     with pytest.raises(FlywheelError, match="the loss became nan at step 1") as caught:
-        run(FinetuneConfig(**QUICK), dataset, broken, tmp_path / "model", tmp_path / "report.html", settings)
+        run(FinetuneConfig(**QUICK), tiny_dataset, broken, tmp_path / "model", tmp_path / "report.html", settings)
     assert caught.value.reason == "loss_not_finite"
     assert not (tmp_path / "model").exists()
 
 
 def test_examples_that_are_all_too_long_are_counted_and_refused(
-    tmp_path: Path, dataset: Path, base: Path, settings: Settings
+    tmp_path: Path, tiny_dataset: Path, tiny_base: Path, settings: Settings
 ) -> None:
     config = FinetuneConfig(**{**QUICK, "sequence_len": 16})
     with pytest.raises(FlywheelError, match="no example is left to train on") as caught:
-        run(config, dataset, base, tmp_path / "model", tmp_path / "report.html", settings)
+        run(config, tiny_dataset, tiny_base, tmp_path / "model", tmp_path / "report.html", settings)
     assert caught.value.reason == "no_data"
 
 
-def test_crash_shows_the_cause_and_the_last_lines(tmp_path: Path) -> None:
+def test_crash_shows_the_cause_and_the_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "crashing.py").write_text("raise MemoryError('no room for the weights')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     job = tmp_path / "job.json"
     job.write_text("{}")
     with pytest.raises(FlywheelError) as caught:
-        LocalLauncher(module="llm_flywheel.no_such_module").run(job)
-    assert "no_such_module" in caught.value.what.splitlines()[0]
-    assert "no_such_module" in (tmp_path / "train.log").read_text()
+        LocalLauncher(module="crashing").run(job)
+    assert caught.value.what.splitlines()[0] == "training ended with status 1: MemoryError: no room for the weights"
+    assert "no room for the weights" in (tmp_path / "train.log").read_text()
 
 
 def test_bad_job_is_explained(tmp_path: Path) -> None:
@@ -110,22 +112,25 @@ from llm_flywheel.components.finetune.local import LocalLauncher
 LocalLauncher(module=sys.argv[2]).run(Path(sys.argv[1]))
 """
 
-# A training that ignores SIGTERM and never ends, with its process id in a file.
-STUBBORN = """
+# A training that never ends, with its process id in a file; the stubborn one ignores SIGTERM, too.
+ENDLESS = """
 import os, pathlib, signal, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if "stubborn" in __file__:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path(sys.argv[2] + ".pid").write_text(str(os.getpid()))
 time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_no_training_process_outlives_its_launcher(tmp_path: Path, number: int) -> None:
-    (tmp_path / "stubborn.py").write_text(STUBBORN)
+@pytest.mark.parametrize(
+    ("number", "module"), [(signal.SIGTERM, "stubborn"), (signal.SIGINT, "stubborn"), (signal.SIGKILL, "polite")]
+)
+def test_no_training_process_outlives_its_launcher(tmp_path: Path, number: int, module: str) -> None:
+    (tmp_path / f"{module}.py").write_text(ENDLESS)
     job = tmp_path / "job.json"
     job.write_text("{}")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(job), "stubborn"], env=env)
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(job), module], env=env)
     pid_file = tmp_path / "job.json.pid"
     _wait(pid_file.exists)
     _wait(lambda: pid_file.read_text() != "")
@@ -155,10 +160,17 @@ def _wait(condition: object, seconds: float = 60) -> None:
 
 
 def test_cluster_launcher_says_that_it_cannot_submit_yet(
-    tmp_path: Path, dataset: Path, base: Path, settings: Settings
+    tmp_path: Path, tiny_dataset: Path, tiny_base: Path, settings: Settings
 ) -> None:
     with pytest.raises(FlywheelError, match="--set finetune.launcher=local"):
-        run(FinetuneConfig(launcher="pytorchjob"), dataset, base, tmp_path / "m", tmp_path / "r.html", settings)
+        run(
+            FinetuneConfig(launcher="pytorchjob"),
+            tiny_dataset,
+            tiny_base,
+            tmp_path / "m",
+            tmp_path / "r.html",
+            settings,
+        )
 
 
 def test_user_environment_wins_over_our_defaults() -> None:

@@ -59,7 +59,7 @@ def test_broken_rows_go_to_quarantine_with_file_line_and_reason_and_never_their_
     (tmp_path / "a.jsonl").write_text(
         '{"prompt": "hi", "completion": "yo"}\n{"prompt": "hi"}\n{"prompt": 5, "completion": "yo"}\n'
         '{"other": "900101-1234568"}\n{"prompt": "900101-1234568", "completion": " "}\n{broken 900101-1234568\n'
-        '{"prompt": "hello", "completion": "yo"}\n' * 1
+        '{"prompt": "hello", "completion": "yo"}\n'
     )
     (tmp_path / "b.csv").write_bytes(b"question,answer\n\xff\xff\xfe,\x81\n")
     result = ingest(tmp_path, paths=[str(tmp_path / "a.jsonl"), str(tmp_path / "b.csv")], max_quarantine_share=0.9)

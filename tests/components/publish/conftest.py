@@ -1,50 +1,16 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from llm_flywheel.components.common.settings import Settings
 
 
 def write(path: Path, value: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables; making them takes seconds, copying it none."""
-    from llm_flywheel.components.publish.registry import Registry
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    settings = replace(Settings.from_env(), tracking_uri=f"sqlite:///{path}", home=path.parent)
-    Registry(settings)._client.search_registered_models()
-    return path
-
-
-@pytest.fixture
-def settings(tmp_path: Path, empty_registry: Path) -> Settings:
-    home = tmp_path / "home"
-    home.mkdir()
-    shutil.copy(empty_registry, home / "mlflow.db")
-    return Settings(
-        home=home,
-        run_id="run-1",
-        run_dir=tmp_path / "run",
-        tracking_uri=f"sqlite:///{home / 'mlflow.db'}",
-        object_store=(home / "objects").as_uri(),
-        ledger_url=f"sqlite:///{home / 'ledger.db'}",
-        s3_endpoint="",
-        s3_access_key="",
-        s3_secret_key="",
-        s3_region="us-east-1",
-        actor="eva",
-    )
 
 
 @pytest.fixture

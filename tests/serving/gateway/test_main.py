@@ -22,7 +22,7 @@ def config_path(gateway_config, tmp_path):
 
 
 def test_sigterm_lets_requests_end_writes_their_usage_and_exits_with_0(config_path, gateway_config, upstream, tmp_path):
-    env = {**os.environ, "FLYWHEEL_HOME": str(tmp_path), "FLYWHEEL_RUN_ID": "run-9"}
+    env = {**os.environ, "FLYWHEEL_HOME": str(tmp_path), "FLYWHEEL_RUN_ID": "run-9", "FLYWHEEL_ACTOR": "tester"}
     process = subprocess.Popen(
         [*COMMAND, "--config", str(config_path), "--port", "0"], stdout=subprocess.PIPE, text=True, env=env
     )
@@ -43,8 +43,11 @@ def test_sigterm_lets_requests_end_writes_their_usage_and_exits_with_0(config_pa
         process.wait()
     with Ledger.open(gateway_config["ledger_url"], read_only=True) as ledger:
         [row] = ledger.usage_between(0, 1e12)
+        [event] = ledger.audit_events()
     assert (row.outcome, row.run_id, row.completion_tokens) == ("ok", "run-9", 2)
     assert row.cost is not None  # from the ledger's own price file
+    assert (event.actor, event.action, event.object) == ("tester", "gateway.set_weights", "model:support")
+    assert (event.details["from"], event.details["to"]) == ({}, {"stable": 80, "canary": 20})
 
 
 def test_a_wrong_config_is_one_message_without_a_traceback(tmp_path):
