@@ -36,7 +36,7 @@ def build(profile: Profile = DEFAULT_PROFILE) -> Any:
         A kfp pipeline: compile it, or call it under ``kfp.local``.
     """
 
-    @dsl.pipeline(name=NAME, description="Curate, scan PII, fine-tune, evaluate, publish and roll out an LLM.")
+    @dsl.pipeline(name=NAME, description="Curate, scan PII, fine-tune, evaluate, publish and roll out an LLM.")  # type: ignore[untyped-decorator]
     def flywheel(
         config: dict,  # type: ignore[type-arg]
         data: list = [],  # type: ignore[type-arg]  # noqa: B006 - kfp reads the default, nobody mutates it

@@ -53,7 +53,7 @@ def step(name: str, settings: Settings | None = None) -> Iterator[StepRecord]:
         >>> with step("curate") as record:
         ...     record.summary["rows"] = 10
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    _log_plainly()
     settings = settings or Settings.from_env()
     record = StepRecord(name)
     _write(record, settings)
@@ -72,6 +72,17 @@ def step(name: str, settings: Settings | None = None) -> Iterator[StepRecord]:
         record.seconds = time.monotonic() - start
         _collect_reports(record, settings)
         _write(record, settings)
+
+
+def _log_plainly() -> None:
+    """Print our log lines as they are; the root logger is KFP's, which marks every line as its own."""
+    ours = logging.getLogger("llm_flywheel")
+    if not ours.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 def _collect_reports(record: StepRecord, settings: Settings) -> None:

@@ -38,7 +38,7 @@ class Running:
 
 
 def serve(config: DeployConfig, name: str, models: Mapping[str, Registered], settings: Settings) -> Running:
-    """Start model servers and gateway for ``stable`` and ``canary``.
+    """Start model servers and gateway for ``stable`` and, if given, ``canary``.
 
     What an earlier try of the step left running is ended first; what fails half-way leaves nothing running.
 
@@ -57,7 +57,9 @@ def serve(config: DeployConfig, name: str, models: Mapping[str, Registered], set
             name, upstreams, settings=settings, run_dir=run_dir, run_id=settings.run_id, port=config.port
         )
         answers = {variant: smoke_test(gateway, variant, config) for variant in models}
-        weights = gateway.set_weights({STABLE: 100 - config.canary_percent, CANARY: config.canary_percent})
+        weights = gateway.set_weights(
+            {STABLE: 100 - config.canary_percent, CANARY: config.canary_percent} if CANARY in models else {STABLE: 100}
+        )
     except BaseException:
         reap(run_dir, "")
         raise

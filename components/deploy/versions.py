@@ -64,6 +64,29 @@ def read_versions(settings: Settings, name: str, version: str) -> tuple[Register
     return _registered(champion), canary
 
 
+def read_version(settings: Settings, name: str, version: str = "") -> Registered:
+    """One registered version: the given one, else the champion, else the newest.
+
+    Raises:
+        FlywheelError: The registry refuses, or knows no such model or version.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = open_client(settings)
+    with explained(settings.tracking_uri):
+        if version:
+            return _registered(client.get_model_version(name, version))
+        try:
+            return _registered(client.get_model_version_by_alias(name, CHAMPION))
+        except MlflowException:
+            found = client.search_model_versions(f"name='{name}'")
+    if not found:
+        known = sorted(model.name for model in client.search_registered_models())
+        fix = f"registered: {', '.join(known)}" if known else "flywheel run pipelines/configs/quickstart.yaml"
+        raise FlywheelError("no such registered model", where=name, fix=fix, reason="missing")
+    return _registered(max(found, key=lambda item: int(item.version)))
+
+
 def _registered(found: Any) -> Registered:
     tags = found.tags
     adapter = tags.get("kind") == "adapter"

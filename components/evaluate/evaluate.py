@@ -52,7 +52,7 @@ def run(
         "model": str(_lineage_name(model)),
         "dataset_version": read_manifest(dataset).get("version", ""),
         "metrics": summarize(outcome["samples"]),
-        "settings": {**config.model_dump(), **outcome["settings"]},
+        "settings": {**config.model_dump(mode="json"), **outcome["settings"]},
         "samples": f"{results.name}.samples.jsonl",
     }
     results.parent.mkdir(parents=True, exist_ok=True)

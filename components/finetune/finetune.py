@@ -43,19 +43,30 @@ def run(
     """
     launcher = launcher_for(config)
     pretrained = resolve_base(base, settings)
-    with tempfile.TemporaryDirectory(prefix="flywheel-finetune-") as name:
-        work = Path(name)
+    work = _work_folder(settings)
+    try:
         job = work / "job.json"
         values = {"config": config.model_dump(), "base": str(pretrained), "dataset": str(dataset.resolve())}
         job.write_text(json.dumps({**values, "output": str(work / "model")}), encoding="utf-8")
         log = launcher.run(job)
         shutil.copytree(work / "model", model, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFTOVERS))
+    finally:
+        shutil.rmtree(work / "model", ignore_errors=True)
     lineage = lineage_of(config, read_lineage(base), read_manifest(dataset), settings.run_id)
     (model / LINEAGE).write_text(json.dumps(lineage, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     _name_base(model, lineage["base"])
     metrics = log.metrics()
     write_report(log, metrics, lineage, report)
     return metrics
+
+
+def _work_folder(settings: Settings) -> Path:
+    """A folder for the job and its log; kept, because an error message names the log."""
+    if settings.run_dir is None:
+        return Path(tempfile.mkdtemp(prefix="flywheel-finetune-"))
+    folder = settings.run_dir.resolve() / "finetune"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def launcher_for(config: FinetuneConfig) -> Launcher:

@@ -19,7 +19,8 @@ def finish(pipeline: str, status: dsl.PipelineTaskFinalStatus):
 
     with step("finish") as record:
         settings = Settings.from_env()
-        message = status.error_message or ""
-        details = {"state": status.state, "error": message[:500], "run_id": settings.run_id or status.pipeline_job_resource_name}
-        Ledger.open(settings.ledger_url).append_audit(settings.actor, "run.finished", pipeline, details)
+        run_id = settings.run_id or status.pipeline_job_resource_name
+        details = {"state": status.state, "error": (status.error_message or "")[:500], "run_id": run_id}
+        with Ledger.open(settings.ledger_url) as ledger:
+            ledger.append_audit(settings.actor, "run.finished", pipeline, details)
         record.summary["state"] = status.state

@@ -20,6 +20,6 @@ def require(passed: bool, reason: str, check: str, settings: Settings | None = N
     if passed:
         return
     settings = settings or Settings.from_env()
-    ledger = Ledger.open(settings.ledger_url)
-    ledger.append_audit(settings.actor, "check.failed", check, {"reason": reason, "run_id": settings.run_id})
+    with Ledger.open(settings.ledger_url) as ledger:
+        ledger.append_audit(settings.actor, "check.failed", check, {"reason": reason, "run_id": settings.run_id})
     raise FlywheelError(f"stopped: {check} did not pass: {reason}", reason="check_failed")

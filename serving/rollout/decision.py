@@ -287,8 +287,11 @@ def _not_yet(plan: RolloutPlan, state: State, elapsed: float) -> tuple[str, str]
     if elapsed < plan.min_seconds:
         return "too_short", f"{elapsed:.0f} of {plan.min_seconds:g} s"
     for metric in plan.metrics:
-        value = state.evidence[metric.kind].log_harm
-        if value >= math.log(plan.suspicion):
+        evidence = state.evidence[metric.kind]
+        value = evidence.log_harm
+        # Evidence for harm moves only with bad requests: two early ones would be held against a canary for ever, however
+        # many good ones follow. Proof that outweighs the suspicion settles it; proof alone is needed anyway.
+        if value >= math.log(plan.suspicion) and evidence.log_pass - value < math.log(plan.pass_limit):
             return f"suspicion:{metric.kind}", f"suspicion of more {_bad(metric)}: e-value for harm {_e(value)}"
     if not last:
         return None

@@ -102,7 +102,12 @@ class RolloutPlan(Section):
     interval_seconds: float = Field(default=1.0, gt=0, le=3600, description="time between two looks")
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="largest chance of a false rollback")
     beta: float = Field(default=0.05, gt=0, lt=0.5, description="largest chance of a false promotion, per metric")
-    suspicion: float = Field(default=3.0, ge=1, description="no step up while an e-value for harm is at or above this")
+    suspicion: float = Field(
+        default=3.0,
+        ge=1,
+        description="no step up while an e-value for harm is at or above this and the evidence to pass "
+        "does not outweigh it by 1 / beta",
+    )
     metrics: list[Metric] = Field(default_factory=_default_metrics, min_length=1, max_length=8)
     warmup: Warmup = Warmup()
     guards: Guards = Guards()

@@ -69,6 +69,12 @@ def test_suspicion_keeps_the_step():
     assert (decision.action, decision.reason[:9]) == ("hold", "suspicion")
 
 
+def test_proof_that_outweighs_a_suspicion_settles_it():
+    state, suspected = look(in_step(), canary=counts(30, 3), stable=counts(120, 2))
+    _, settled = look(state, canary=counts(600), stable=counts(2400, 0), at=6.0)
+    assert (suspected.reason[:9], settled.action) == ("suspicion", "advance")
+
+
 def test_the_last_step_promotes_only_with_proof():
     state, unproven = look(in_step(1), canary=counts(40), at=9.0)
     _, proven = look(state, canary=counts(60), at=10.0)
