@@ -57,8 +57,16 @@ check-py: install ## ruff on FILES
 check: check-py types ## everything that needs no run: lint, types, compiled YAML up to date
 	$(BIN)/flywheel compile --check
 
+# Programs that some tests start themselves; a test without its program skips and says so.
+.PHONY: test-programs
+test-programs:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql >/dev/null; } \
+	  || echo "no PostgreSQL here: its tests will skip (apt-get install postgresql)"
+
 .PHONY: test
-test: install ## the tests
+test: install test-programs ## the tests
 	$(BIN)/pytest
 
 .PHONY: compile

@@ -70,7 +70,7 @@ def _next_steps(result: RunResult, settings: Settings, kept: bool) -> str:
 def ask_commands(endpoint: dict[str, Any]) -> list[str]:
     """Commands that ask a running endpoint a question, with curl and with the OpenAI client."""
     url, model, key_file = endpoint["base_url"], endpoint["model"], endpoint["key_file"]  # url ends in /v1
-    question = endpoint.get("example_question") or "How long is the warranty?"
+    question = endpoint["example_question"]
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "{question}"}}]}}'
     code = (
         f"from openai import OpenAI; c = OpenAI(base_url='{url}', api_key=open('{key_file}').read().strip()); "

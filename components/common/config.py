@@ -128,6 +128,7 @@ def _explain(model: type[BaseModel], item: Any) -> str:
     if item["type"] == "missing":
         return f"{key}: required, but not given"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = message.replace("String should match pattern", "a text that matches")
     if item["type"] == "value_error":
         return f"{key}: {message}" if key else message
     found = item.get("input")

@@ -88,7 +88,7 @@ def _act(
         endpoint = apply_service(spec, timeout_s=config.runtime.startup_timeout_s)
         return Deployed(endpoint, files, models, _split(config)), None
     running = serve(config, name, models, settings)
-    write_endpoint(running, name, models, settings)
+    write_endpoint(running, name, models, settings, config.smoke_prompt)
     return Deployed(running.gateway.base_url, files, models, running.weights), running
 
 

@@ -122,7 +122,9 @@ def smoke_test(gateway: LocalGateway, variant: str, config: DeployConfig) -> str
     return text
 
 
-def write_endpoint(running: Running, name: str, models: Mapping[str, Registered], settings: Settings) -> Path:
+def write_endpoint(
+    running: Running, name: str, models: Mapping[str, Registered], settings: Settings, question: str = "Hello"
+) -> Path:
     """Write ``endpoint.json`` into the run folder: what rollout, dashboard and the user's commands need."""
     gateway = running.gateway
     value: dict[str, Any] = {
@@ -131,6 +133,7 @@ def write_endpoint(running: Running, name: str, models: Mapping[str, Registered]
         "key_file": str(gateway.key_file),
         "admin_token_file": str(gateway.admin_token_file),
         "config_file": str(gateway.config_file),
+        "example_question": question,
         "gateway_pid": gateway.pid,
         "run_id": settings.run_id,
         "started": time.time(),

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from llm_flywheel.components.common.config import Section
+from llm_flywheel.components.common.config import InputPath, Section
 
 
 class Mapping(Section):
@@ -26,12 +26,12 @@ class Mapping(Section):
 class IngestConfig(Section):
     """The ``ingest`` section of a run config."""
 
-    paths: list[str] = Field(
+    paths: list[InputPath] = Field(
         min_length=1,
         description="files, folders, globs, or sample://support-tickets?rows=3000&seed=0; "
         "CSV, TSV, JSON, JSONL and Parquet",
     )
-    holdout_paths: list[str] = Field(
+    holdout_paths: list[InputPath] = Field(
         default_factory=list, description="the same kinds of paths; their rows are the test split, exactly as given"
     )
     format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "qa"] = Field(

@@ -459,7 +459,7 @@ def test_a_cluster_that_is_down(tmp_path, dead_port):
     checks = check_cluster(kubeconfig(tmp_path, f"http://127.0.0.1:{dead_port}"))
 
     assert "refused" in checks["Kubernetes"].detail
-    assert "make cluster" in checks["Kubernetes"].fix
+    assert "kubectl config current-context" in checks["Kubernetes"].fix
     assert checks["permissions"].fix == ""
 
 
