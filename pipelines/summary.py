@@ -1,6 +1,8 @@
 """The end of a local run: what happened, where the reports are, and how to go on."""
 
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +51,24 @@ def _table(result: RunResult) -> Table:
 
 
 def _next_steps(result: RunResult, settings: Settings, kept: bool) -> str:
-    home = f"FLYWHEEL_HOME={shlex.quote(str(settings.home))} "
+    here = settings.home == Path.cwd() / ".flywheel"
+    flywheel = (
+        _program("flywheel") if here else f"FLYWHEEL_HOME={shlex.quote(str(settings.home))} {_program('flywheel')}"
+    )
     lines = [
         "Look at the run in MLflow:",
-        f"  mlflow ui --backend-store-uri {settings.tracking_uri} --port 5000",
+        f"  {_program('mlflow')} ui --backend-store-uri {shlex.quote(settings.tracking_uri)} --port 5000",
         "Spend, variants and audit events:",
-        f"  {home}flywheel dashboard",
-        f"  {home}flywheel audit verify",
+        f"  {flywheel} dashboard",
+        f"  {flywheel} audit verify",
     ]
     if any(step.name == "rollout" and step.status == "ok" for step in result.steps):
-        lines += ["Reproduce the rollout decision:", f"  {home}flywheel rollout replay {result.run_id}"]
+        lines += ["Reproduce the rollout decision:", f"  {flywheel} rollout replay {result.run_id}"]
     endpoint = endpoint_of(result.run_dir)
     if kept and endpoint:
-        lines += ["Ask the model:", *ask_commands(endpoint), f"Stop it:\n  {home}flywheel down {result.run_id}"]
+        lines += ["Ask the model:", *ask_commands(endpoint), f"Stop it:\n  {flywheel} down {result.run_id}"]
     elif result.status == OK and endpoint:
-        lines += ["Ask the model (starts it, and prints how to ask):", f"  {home}flywheel serve {endpoint['model']}"]
+        lines += ["Ask the model (starts it, and prints how to ask):", f"  {flywheel} serve {endpoint['model']}"]
     return "\n".join(lines)
 
 
@@ -80,8 +85,15 @@ def ask_commands(endpoint: dict[str, Any]) -> list[str]:
     return [
         f'  curl -s {url}/chat/completions -H "Authorization: Bearer $(cat {shlex.quote(key_file)})" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(body)}",
-        f"  python -c {shlex.quote(code)}",
+        f"  {_program('python')} -c {shlex.quote(code)}",
     ]
+
+
+def _program(name: str) -> str:
+    """How to call a program of this environment, which need not be activated."""
+    here = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    return name if found and Path(found) == here else shlex.quote(_short(here))
 
 
 def _short(path: str | Path) -> str:
