@@ -17,10 +17,12 @@ h1{font-size:1.5rem;margin-bottom:.2rem}
 h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid var(--line);padding-bottom:.2rem}
 p.lead{margin-top:0;opacity:.75}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
-th{background:var(--soft);font-weight:600}td.n,th.n{text-align:right;white-space:nowrap}
+th{background:var(--soft);font-weight:600;overflow-wrap:normal}td.n,th.n{text-align:right;white-space:nowrap}
 figure{margin:1rem 0;background:#fff;border-radius:6px;padding:.5rem}figure svg{max-width:100%;height:auto}
 figcaption{color:#444;font-size:.85rem}.ok{color:#1a7f37;font-weight:600}.bad{color:#cf222e;font-weight:600}
 """
+
+_ALIGNED = ' class="n"'
 
 
 class Page:
@@ -53,8 +55,13 @@ class Page:
         self._parts.append(f'<p><span class="{kind}">{word}.</span> {html.escape(text)}</p>')
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Add a table; numbers are right-aligned, with thousands separators."""
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+        """Add a table; numbers are right-aligned under their heading, with thousands separators."""
+        rows = [list(row) for row in rows]
+        numeric = [bool(rows) and all(_is_number(row[column]) for row in rows) for column in range(len(header))]
+        head = "".join(
+            f"<th{_ALIGNED if right else ''}>{html.escape(cell)}</th>"
+            for cell, right in zip(header, numeric, strict=True)
+        )
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
         self._parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
@@ -82,10 +89,12 @@ class Page:
         target.write_text(self.render(), encoding="utf-8")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _cell(value: object) -> str:
-    text = show(value)
-    kind = ' class="n"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
-    return f"<td{kind}>{html.escape(text)}</td>"
+    return f"<td{_ALIGNED if _is_number(value) else ''}>{html.escape(show(value))}</td>"
 
 
 def show(value: object) -> str:

@@ -13,6 +13,7 @@ def test_a_page_escapes_text_and_stands_alone(tmp_path: Path) -> None:
     text = (tmp_path / "sub" / "report.html").read_text()
     assert "<script>" not in text
     assert "Data &lt;quality&gt;" in text
+    assert '<th>reason</th><th class="n">rows</th>' in text
     assert '<td class="n">12,345</td>' in text
     assert text.count("<svg") == 1
     assert 'class="bad">Failed.' in text
