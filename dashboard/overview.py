@@ -59,7 +59,14 @@ def _filters(runs: Sequence[str]) -> tuple[Range, str | None]:
     with st.sidebar:
         preset = st.selectbox("Time range", [*PRESETS, EVERYTHING, CUSTOM], index=2, key="preset")
         span = _custom_range() if preset == CUSTOM else preset_range(preset, time.time())
-        run = st.selectbox("Run", [ALL_RUNS, *runs], key="run", help="The pipeline run that deployed the variants.")
+        # The run that just ended is what a person comes to look at; it is the first of the list.
+        run = st.selectbox(
+            "Run",
+            [ALL_RUNS, *runs],
+            index=min(1, len(runs)),
+            key="run",
+            help="The pipeline run that deployed the variants.",
+        )
         st.button("Refresh", width="stretch", key="refresh")
         st.caption("All times are UTC. This page reads the ledger and changes nothing.")
     return span, None if run == ALL_RUNS else run

@@ -21,7 +21,11 @@ def render(usage: pl.DataFrame, currency: str) -> None:
 
 def _headline(totals: queries.Totals, currency: str) -> None:
     spend, requests, errors, prompt, completion = st.columns(5)
-    spend.metric(f"Spend ({currency})" if currency else "Spend", f"{totals.spend:,.4g}", border=True)
+    spend.metric(
+        f"Spend ({currency})" if currency else "Spend",
+        f"{totals.spend:,.{2 if totals.spend < 0.01 else 4}g}",
+        border=True,
+    )
     requests.metric("Requests", f"{totals.requests:,}", border=True)
     share = f"{totals.server_errors / totals.requests:.1%}"
     errors.metric("Errors", f"{totals.server_errors:,} ({share})", border=True, help="Without those that callers made.")

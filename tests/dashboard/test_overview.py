@@ -101,6 +101,8 @@ def test_group_by_user(filled):
 def test_range_and_run_pickers(filled):
     page = _run()
     page.selectbox(key="preset").set_value("Everything").run()
+    assert (page.selectbox(key="run").value, _metrics(page)["Requests"]) == ("run-1", "4")
+    page.selectbox(key="run").set_value("All runs").run()
     assert _metrics(page)["Requests"] == "5"
     assert page.selectbox(key="run").options == ["All runs", "run-1", "run-0"]
     page.selectbox(key="run").set_value("run-0").run()
