@@ -5,8 +5,15 @@ on a laptop without a server (SQLite, files); every variable is what a pod gets 
 """
 
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+
+def _default_home() -> Path:
+    if os.access(".", os.W_OK):
+        return Path(".flywheel")
+    return Path(tempfile.gettempdir()) / f"flywheel-{os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -14,7 +21,8 @@ class Settings:
     """Addresses and folders of one process.
 
     Attributes:
-        home: State folder of a laptop run (``FLYWHEEL_HOME``, default ``./.flywheel``).
+        home: State folder of a laptop run (``FLYWHEEL_HOME``, default ``./.flywheel``; a temporary folder where
+            the working folder cannot be written, as in a pod that is not root).
         run_id: Id of the pipeline run this process belongs to (``FLYWHEEL_RUN_ID``), or empty.
         run_dir: Folder of that run on a laptop (``FLYWHEEL_RUN_DIR``), or None in a cluster.
         tracking_uri: MLflow tracking and registry (``MLFLOW_TRACKING_URI``).
@@ -50,7 +58,7 @@ class Settings:
     def from_env(cls) -> "Settings":
         """Read the environment; every value has a default that works on a laptop."""
         env = os.environ
-        home = Path(env.get("FLYWHEEL_HOME", ".flywheel")).expanduser().resolve()
+        home = Path(env.get("FLYWHEEL_HOME") or _default_home()).expanduser().resolve()
         run_dir = env.get("FLYWHEEL_RUN_DIR")
         return cls(
             home=home,

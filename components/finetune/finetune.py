@@ -52,10 +52,10 @@ def run(
         shutil.copytree(work / "model", model, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFTOVERS))
     finally:
         shutil.rmtree(work / "model", ignore_errors=True)
-    lineage = lineage_of(config, read_lineage(base), read_manifest(dataset), settings.run_id)
+    metrics = log.metrics()
+    lineage = lineage_of(config, read_lineage(base), read_manifest(dataset), settings.run_id) | {"training": metrics}
     (model / LINEAGE).write_text(json.dumps(lineage, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     _name_base(model, lineage["base"])
-    metrics = log.metrics()
     write_report(log, metrics, lineage, report)
     return metrics
 
