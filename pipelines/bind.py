@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llm_flywheel.components.common.config import bind
+from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.pipelines.config import SECTIONS, RunConfig
 
 
@@ -24,9 +26,41 @@ def merge(
     }
     merged = dict(config)
     for (section, key), value in given.items():
-        if value:
-            merged[section] = {**(merged.get(section) or {}), key: value}
+        before = merged.get(section) or {}
+        if value and isinstance(before, Mapping):  # anything else is for `bind` to report
+            merged[section] = {**before, key: value}
     return merged
+
+
+def require_addresses() -> None:
+    """Make sure a pod knows where results go, before it makes any.
+
+    Raises:
+        FlywheelError: Names every variable that is missing.
+    """
+    missing = Settings.missing_in_pod()
+    if missing:
+        raise FlywheelError(
+            f"this pod does not know where results go: {', '.join(missing)} not set",
+            fix="put them into the ConfigMap flywheel-settings and the Secret flywheel-credentials of this namespace",
+            reason="settings",
+        )
+
+
+def problems_in_cluster(config: RunConfig) -> list[str]:
+    """What a valid configuration asks for that only this machine has; one line per key."""
+    problems = [
+        f"{key}: {path!r} is a path of this machine; a pod needs s3:// or sample://"
+        for key, paths in (("ingest.paths", config.ingest.paths), ("ingest.holdout_paths", config.ingest.holdout_paths))
+        for path in paths
+        if "://" not in path or path.startswith("file://")
+    ]
+    base = config.finetune.base_model
+    if base.startswith(("/", ".", "~", "file://")):
+        problems.append(f"finetune.base_model: {base!r} is a folder of this machine; give s3:// or a Hub id")
+    if config.deploy.target == "local":
+        problems.append("deploy.target: local starts servers on one machine; use none or cluster")
+    return problems
 
 
 def plain(config: RunConfig) -> dict[str, Any]:

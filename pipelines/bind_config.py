@@ -35,7 +35,8 @@ def bind_config(config: dict, data: list, holdout: list, base_model: str, model_
         Every section with its defaults filled in.
     """
     from llm_flywheel.components.common.step import step
-    from llm_flywheel.pipelines.bind import sections
+    from llm_flywheel.pipelines.bind import require_addresses, sections
 
     with step("bind_config"):
+        require_addresses()
         return sections(config, data=data, holdout=holdout, base_model=base_model, model_name=model_name)

@@ -1,6 +1,7 @@
 """What one check of `flywheel doctor` is, and how many of them run without ever raising or hanging."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -48,7 +49,7 @@ def run_checks(planned: Sequence[Planned], deadline_s: float = DEADLINE_S) -> li
 
     Args:
         planned: What to run.
-        deadline_s: Seconds until a check that still runs is given up.
+        deadline_s: Seconds until the checks that still run are given up.
 
     Returns:
         One result per check, in the same order; a check that raised or hung is a failed one.
@@ -62,8 +63,9 @@ def run_checks(planned: Sequence[Planned], deadline_s: float = DEADLINE_S) -> li
     threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in enumerate(planned)]
     for thread in threads:
         thread.start()
+    end = time.monotonic() + deadline_s
     for thread in threads:
-        thread.join(deadline_s)
+        thread.join(max(0.0, end - time.monotonic()))
     return [
         results.get(index) or Check(item.name, False, f"no answer in {deadline_s:g} s", required=item.required)
         for index, item in enumerate(planned)

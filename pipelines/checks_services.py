@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.errors import FlywheelError, first_line, without_password
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.common.storage import local_path, store_for
 from llm_flywheel.pipelines.checks import Check
@@ -44,7 +44,7 @@ def database(name: str, url: str, variable: str) -> Check:
     except ModuleNotFoundError as error:
         return Check(name, False, f"{shown}: no driver {error.name}", "pip install 'psycopg[binary]'")
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        reason = first_line(getattr(error, "orig", None) or error)
         return Check(name, False, f"{shown}: {reason}", f"start that database, or {fix}")
     return Check(name, True, shown)
 
@@ -64,7 +64,7 @@ def _mlflow_server(uri: str) -> Check:
     import urllib3
 
     fix = "start it: mlflow server --backend-store-uri sqlite:///mlflow.db, or unset MLFLOW_TRACKING_URI"
-    shown = _without_password(uri)
+    shown = without_password(uri)
     address = f"{uri.rstrip('/')}/health"
     try:
         answer = urllib3.request("GET", address, timeout=CONNECT_S, retries=False)
@@ -109,7 +109,7 @@ def reach(url: str, fix: str) -> None:
         socket.create_connection((parts.hostname or "", port), timeout=CONNECT_S).close()
     except (OSError, ValueError) as error:
         raise FlywheelError(
-            f"cannot connect: {error}", where=_without_password(url), fix=fix, reason="unreachable"
+            f"cannot connect: {error}", where=without_password(url), fix=fix, reason="unreachable"
         ) from None
 
 
@@ -124,8 +124,3 @@ def kfp_api(host: str | None, token: str = "", ca_cert: str = "") -> Check:
     backend = Backend(host, token=token, ca_cert=ca_cert)
     several = backend.multi_user()
     return Check("KFP API", True, f"{backend.host}, {'several users: give --namespace' if several else 'one user'}")
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -32,12 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FlywheelError as error:
         print(f"flywheel: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader (head, less) went away; Python would complain again while it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        print(f"flywheel: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader (head, less) went away; Python would complain again while it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,12 +139,16 @@ def _add_submit(commands: "Commands") -> None:
 
 
 def _submit(arguments: Arguments) -> int:
-    from llm_flywheel.pipelines.bind import plain
+    from llm_flywheel.pipelines.bind import plain, problems_in_cluster
     from llm_flywheel.pipelines.config import RunConfig
 
     if not arguments.host:
         raise FlywheelError("no KFP API address", fix="pass --host https://… or export KFP_HOST", reason="host")
     config = bind(RunConfig, _merged(arguments), where=str(arguments.config))
+    problems = problems_in_cluster(config)
+    if problems:
+        text = "\n  ".join(["this configuration cannot run in a cluster", *problems])
+        raise FlywheelError(text, where=str(arguments.config), fix="--set KEY=VALUE", reason="place")
     import tempfile
 
     from llm_flywheel.pipelines import compile as compiler
@@ -172,8 +179,8 @@ def _token(path: Path | None) -> str:
         return os.environ.get("KFP_TOKEN", "")
     try:
         return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise FlywheelError(f"cannot read the token: {error.strerror}", where=str(path), reason="token") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FlywheelError(f"cannot read the token: {error}", where=str(path), reason="token") from None
 
 
 def _add_serve(commands: "Commands") -> None:

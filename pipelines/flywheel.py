@@ -119,19 +119,18 @@ def build(profile: Profile = DEFAULT_PROFILE) -> Any:
                     ),
                     train=True,
                 )
-                # Target `none` writes manifests and serves nothing: there is nothing to roll out then.
-                with dsl.If(deployed.outputs["endpoint"] != "", name="roll-out"):
-                    # Not retried: a second rollout of the same canary would judge it on other evidence.
-                    profile.light(
-                        rollout(
-                            config=section["rollout"],
-                            endpoint=deployed.outputs["endpoint"],
-                            name=published.outputs["name"],
-                            version=published.outputs["version"],
-                            dataset=dataset,
-                        ),
-                        train=True,
-                    )
+                # Not retried: a second rollout of the same canary would judge it on other evidence. Not in an `If` of
+                # its own, for the case that nothing was deployed: kfp.local 2.17 never runs an `If` inside an `If`.
+                profile.light(
+                    rollout(
+                        config=section["rollout"],
+                        endpoint=deployed.outputs["endpoint"],
+                        name=published.outputs["name"],
+                        version=published.outputs["version"],
+                        dataset=dataset,
+                    ),
+                    train=True,
+                )
             with dsl.Else(name="stop"):
                 profile.light(stop_unless(passed=False, reason=decided.outputs["reason"], check="gate"))
 

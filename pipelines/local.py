@@ -9,7 +9,6 @@ import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,10 +87,9 @@ def _execute(config: dict[str, Any], run_dir: Path) -> int:
     from kfp import local
 
     from llm_flywheel.pipelines.flywheel import build
-    from llm_flywheel.pipelines.tasks import Profile
+    from llm_flywheel.pipelines.tasks import LocalProfile
 
     # kfp deletes its workspace recursively after a run: it gets a fresh folder of its own, never one of ours.
-    warnings.filterwarnings("ignore", message=".*have no effect in the current local runner")
     workspace = tempfile.mkdtemp(prefix="flywheel-workspace-")
     transcript = Transcript(sys.stdout, run_dir / "run.log")
     try:
@@ -101,8 +99,7 @@ def _execute(config: dict[str, Any], run_dir: Path) -> int:
                 pipeline_root=str(run_dir / "artifacts"),
                 workspace_root=workspace,
             )
-            # Not retried here: a person is watching, and most failures of a laptop run are a setting to correct.
-            build(Profile(retries=0))(config=config)
+            build(LocalProfile())(config=config)
         return OK
     except RuntimeError as error:
         # kfp's word for "a task failed". What failed and why is in the step records, unless no step got that far.

@@ -6,15 +6,17 @@ import sys
 import time
 from dataclasses import replace
 
+from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.deploy.config import DeployConfig
-from llm_flywheel.components.deploy.local import STABLE, write_endpoint
 from llm_flywheel.components.deploy.local import serve as start
+from llm_flywheel.components.deploy.local import write_endpoint
 from llm_flywheel.components.deploy.versions import read_version
 from llm_flywheel.pipelines.local import endpoint_of
 from llm_flywheel.pipelines.summary import ask_commands
-from llm_flywheel.serving.local.processes import reap
+from llm_flywheel.serving.local.processes import alive, reap, records
 from llm_flywheel.serving.local.watchdog import start_watchdog
+from llm_flywheel.serving.rollout.plan import STABLE
 
 
 def serve(model: str, version: str, port: int, settings: Settings) -> int:
@@ -30,7 +32,7 @@ def serve(model: str, version: str, port: int, settings: Settings) -> int:
         The exit status: 0 after Ctrl-C or SIGTERM.
 
     Raises:
-        FlywheelError: The registry knows no such version, or a server does not start.
+        FlywheelError: The registry knows no such version, or a server does not start or ends.
     """
     models = {STABLE: read_version(settings, model, version)}
     run_id = f"serve-{model}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
@@ -47,7 +49,9 @@ def serve(model: str, version: str, port: int, settings: Settings) -> int:
         endpoint = endpoint_of(run_dir)
         assert endpoint is not None
         print("\n".join(["Ask the model:", *ask_commands(endpoint), "Ctrl-C stops it."]), flush=True)
-        signal.pause()
+        while all(alive(record) for record in records(run_dir)):
+            time.sleep(1)
+        raise FlywheelError("a server ended by itself", where=str(run_dir / "logs"), reason="server")
     except KeyboardInterrupt:
         print("stopping", file=sys.stderr)
     finally:

@@ -1,5 +1,6 @@
 """The end of a local run: what happened, where the reports are, and how to go on."""
 
+import json
 import shlex
 import shutil
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from llm_flywheel.components.common.errors import without_password
 from llm_flywheel.components.common.report import show as show_value
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.pipelines.local import FAILED, OK, RunResult, endpoint_of
@@ -57,7 +59,7 @@ def _next_steps(result: RunResult, settings: Settings, kept: bool) -> str:
     )
     lines = [
         "Look at the run in MLflow:",
-        f"  {_program('mlflow')} ui --backend-store-uri {shlex.quote(settings.tracking_uri)} --port 5000",
+        f"  {_mlflow(settings.tracking_uri)}",
         "Spend, variants and audit events:",
         f"  {flywheel} dashboard",
         f"  {flywheel} audit verify",
@@ -76,17 +78,25 @@ def ask_commands(endpoint: dict[str, Any]) -> list[str]:
     """Commands that ask a running endpoint a question, with curl and with the OpenAI client."""
     url, model, key_file = endpoint["base_url"], endpoint["model"], endpoint["key_file"]  # url ends in /v1
     question = endpoint["example_question"]
-    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "{question}"}}]}}'
+    messages = [{"role": "user", "content": question}]
+    body = json.dumps({"model": model, "messages": messages}, ensure_ascii=False)
     code = (
-        f"from openai import OpenAI; c = OpenAI(base_url='{url}', api_key=open('{key_file}').read().strip()); "
-        f"print(c.chat.completions.create(model='{model}', "
-        f"messages=[{{'role': 'user', 'content': '{question}'}}]).choices[0].message.content)"
+        f"from openai import OpenAI; c = OpenAI(base_url={url!r}, api_key=open({key_file!r}).read().strip()); "
+        f"print(c.chat.completions.create(model={model!r}, messages={messages!r}).choices[0].message.content)"
     )
     return [
         f'  curl -s {url}/chat/completions -H "Authorization: Bearer $(cat {shlex.quote(key_file)})" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(body)}",
         f"  {_program('python')} -c {shlex.quote(code)}",
     ]
+
+
+def _mlflow(uri: str) -> str:
+    """How to look at MLflow; a database's password never gets onto a command line."""
+    if uri.startswith(("http://", "https://")):
+        return without_password(uri)
+    shown = shlex.quote(uri) if uri.startswith("sqlite:") else '"$MLFLOW_TRACKING_URI"'
+    return f"{_program('mlflow')} ui --backend-store-uri {shown} --port 5000"
 
 
 def _program(name: str) -> str:

@@ -10,7 +10,18 @@ from llm_flywheel.components.common.images import CORE, TRAINER
 
 # What `Settings` reads, by where it comes from.
 CONFIG_KEYS = ("MLFLOW_TRACKING_URI", "FLYWHEEL_OBJECT_STORE", "AWS_ENDPOINT_URL", "AWS_REGION", "FLYWHEEL_ACTOR")
-SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "FLYWHEEL_LEDGER_URL")
+SECRET_KEYS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "FLYWHEEL_LEDGER_URL",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "HF_TOKEN",
+)
+# A user id without an entry in the image's passwd has neither a home nor a name; some libraries insist on both.
+POD_ENVIRONMENT = {"HOME": "/tmp", "USER": "flywheel", "FLYWHEEL_HOME": "/tmp/flywheel"}  # noqa: S108 - a pod's own
+RUN_ID_LABEL = "metadata.labels['pipeline/runid']"
 
 
 class Resources(Section):
@@ -78,7 +89,22 @@ class Profile(Section):
             task.set_accelerator_type(resources.accelerator).set_accelerator_limit(resources.accelerator_count)
         kubernetes.use_config_map_as_env(task, self.config_map, {key: key for key in CONFIG_KEYS}, optional=True)
         kubernetes.use_secret_as_env(task, self.secret, {key: key for key in SECRET_KEYS}, optional=True)
+        for name, value in POD_ENVIRONMENT.items():
+            task.set_env_variable(name, value)
+        kubernetes.use_field_path_as_env(task, "FLYWHEEL_RUN_ID", RUN_ID_LABEL)
         kubernetes.set_security_context(task, run_as_user=self.run_as_user, run_as_non_root=True)
+        return task
+
+
+class LocalProfile(Profile):
+    """For ``kfp.local``: a step inherits this machine's environment.
+
+    Nothing is retried: a person is watching, and most failures of a laptop run are a setting to correct.
+    """
+
+    retries: int = 0
+
+    def _place(self, task: Any, train: bool) -> Any:
         return task
 
 

@@ -28,16 +28,27 @@ class Section(BaseModel):
 S = TypeVar("S", bound=BaseModel)
 
 
+INPUT_SCHEMES = ("sample", "s3", "file")
+UNSUPPORTED_ADDRESS = (
+    "this kind of address is not supported; copy the files to a folder or to object storage "
+    "and give a path, s3://, file:// or sample://"
+)
+
+
 def _readable_here(value: str, info: ValidationInfo) -> str:
-    if not (info.context or {}).get("check_files") or "://" in value:
+    scheme, separator, _ = value.partition("://")
+    if separator:
+        if scheme not in INPUT_SCHEMES:
+            raise ValueError(f"{value}: {UNSUPPORTED_ADDRESS}")
         return value
-    if not glob.glob(value, recursive=True):
+    if (info.context or {}).get("check_files") and not glob.glob(value, recursive=True):
         raise ValueError(f"no such file or folder: {value}")
     return value
 
 
 InputPath = Annotated[str, AfterValidator(_readable_here)]
-"""A path, a glob or a URI of input data. ``bind(..., check_files=True)`` reports local ones that do not exist."""
+"""A path, a glob or a URI (`INPUT_SCHEMES`) of input data. ``bind(..., check_files=True)`` reports paths that do not
+exist."""
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

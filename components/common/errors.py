@@ -1,4 +1,6 @@
-"""The one exception type a user may see."""
+"""The one exception type a user may see, and what makes other texts fit to be shown."""
+
+import re
 
 
 class FlywheelError(Exception):
@@ -25,3 +27,17 @@ class FlywheelError(Exception):
         if self.fix:
             lines.append(f"  fix: {self.fix}")
         return "\n".join(lines)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message; the name of its type when there is no message."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def without_password(url: str) -> str:
+    """A URL with ``***`` for the password that it may hold; the user and everything else stay.
+
+    A password that is not percent-encoded may hold ``/`` or ``@``: all up to the last ``@`` is hidden.
+    """
+    return re.sub(r"^([^:/]+://[^:/@]*):.*@", r"\1:***@", url)

@@ -1,9 +1,4 @@
-"""The container images that steps run in, chosen when a pipeline is compiled.
+"""The container images that steps run in unless a profile names others (``flywheel compile --set core_image=…``)."""
 
-``flywheel compile --image core=… --image trainer=…`` sets these variables; a digest pins the content.
-"""
-
-import os
-
-CORE = os.environ.get("FLYWHEEL_IMAGE_CORE", "ghcr.io/llm-flywheel/python-core:0.1.0")
-TRAINER = os.environ.get("FLYWHEEL_IMAGE_TRAINER", "ghcr.io/llm-flywheel/python-trainer:0.1.0")
+CORE = "ghcr.io/llm-flywheel/python-core:0.1.0"
+TRAINER = "ghcr.io/llm-flywheel/python-trainer:0.1.0"

@@ -5,15 +5,8 @@ on a laptop without a server (SQLite, files); every variable is what a pod gets 
 """
 
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-
-
-def _default_home() -> Path:
-    if os.access(".", os.W_OK):
-        return Path(".flywheel")
-    return Path(tempfile.gettempdir()) / f"flywheel-{os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -21,8 +14,7 @@ class Settings:
     """Addresses and folders of one process.
 
     Attributes:
-        home: State folder of a laptop run (``FLYWHEEL_HOME``, default ``./.flywheel``; a temporary folder where
-            the working folder cannot be written, as in a pod that is not root).
+        home: State folder of a laptop run (``FLYWHEEL_HOME``, default ``./.flywheel``).
         run_id: Id of the pipeline run this process belongs to (``FLYWHEEL_RUN_ID``), or empty.
         run_dir: Folder of that run on a laptop (``FLYWHEEL_RUN_DIR``), or None in a cluster.
         tracking_uri: MLflow tracking and registry (``MLFLOW_TRACKING_URI``).
@@ -39,9 +31,9 @@ class Settings:
     home: Path
     run_id: str
     run_dir: Path | None
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)
     object_store: str
-    ledger_url: str
+    ledger_url: str = field(repr=False)
     s3_endpoint: str
     s3_access_key: str
     s3_secret_key: str = field(repr=False)
@@ -54,11 +46,24 @@ class Settings:
         """Folder for things that are expensive to make and safe to delete (base models, compiled caches)."""
         return self.home / "cache"
 
+    @staticmethod
+    def missing_in_pod() -> list[str]:
+        """Variables that a pod lacks; empty outside Kubernetes and in a run that has a folder of its own.
+
+        The defaults are files of one machine. In a pod they would end with the pod: a model, a registry entry or an
+        audit event would be lost although the step is green.
+        """
+        env = os.environ
+        if "KUBERNETES_SERVICE_HOST" not in env or env.get("FLYWHEEL_RUN_DIR"):
+            return []
+        needed = ("MLFLOW_TRACKING_URI", "FLYWHEEL_OBJECT_STORE", "FLYWHEEL_LEDGER_URL")
+        return [name for name in needed if not env.get(name)]
+
     @classmethod
     def from_env(cls) -> "Settings":
         """Read the environment; every value has a default that works on a laptop."""
         env = os.environ
-        home = Path(env.get("FLYWHEEL_HOME") or _default_home()).expanduser().resolve()
+        home = Path(env.get("FLYWHEEL_HOME") or ".flywheel").expanduser().resolve()
         run_dir = env.get("FLYWHEEL_RUN_DIR")
         return cls(
             home=home,

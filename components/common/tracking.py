@@ -4,10 +4,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
-from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.errors import FlywheelError, first_line, without_password
 from llm_flywheel.components.common.settings import Settings
+
+# Aliases of a registered model's versions: the one that serves, and the one that is to take its place.
+CHAMPION = "champion"
+CHALLENGER = "challenger"
 
 
 def open_client(settings: Settings) -> Any:
@@ -43,17 +46,17 @@ def explained(uri: str) -> Iterator[None]:
         ) from None
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        text = str(error).splitlines()[0]
+    except ModuleNotFoundError as error:  # what MLflow needs for one kind of address only: boto3, psycopg
         raise FlywheelError(
-            f"MLflow refused: {text}",
-            where=_shown(uri),
+            f"MLflow needs {error.name} for this address or for its artifacts",
+            where=without_password(uri),
+            fix=f"pip install {error.name}",
+            reason="missing",
+        ) from None
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise FlywheelError(
+            f"MLflow refused: {first_line(error)}",
+            where=without_password(uri),
             fix="check MLFLOW_TRACKING_URI and that the server answers",
             reason="registry",
         ) from None
-
-
-def _shown(uri: str) -> str:
-    """A URI without the password that it may hold."""
-    parts = urlsplit(uri)
-    return uri if not parts.password else uri.replace(f":{parts.password}@", ":…@")

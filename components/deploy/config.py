@@ -15,7 +15,9 @@ class DeployConfig(Section):
         "local",
         description="local: vLLM and gateway on this machine; cluster: apply to Kubernetes; none: manifests only.",
     )
-    canary_percent: int = Field(10, ge=0, le=100, description="The canary's share once both variants answered.")
+    canary_percent: int = Field(
+        10, ge=0, le=100, description="The canary's share once both variants answered; none for target cluster."
+    )
     runtime: RuntimeConfig = RuntimeConfig()
     smoke_prompt: str = Field("Hello", min_length=1, description="What both variants are asked before traffic comes.")
     smoke_timeout_s: float = Field(120.0, gt=0, le=3600, description="Longest wait for that answer, seconds.")

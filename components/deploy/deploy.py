@@ -10,12 +10,13 @@ from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.report import markdown_table
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.deploy.config import DeployConfig
-from llm_flywheel.components.deploy.local import CANARY, STABLE, Running, serve, write_endpoint
+from llm_flywheel.components.deploy.local import Running, serve, write_endpoint
 from llm_flywheel.components.deploy.manifests import service_spec, write_manifests
 from llm_flywheel.components.deploy.versions import Registered, read_versions
-from llm_flywheel.serving.inference_service.client import apply_service
+from llm_flywheel.serving.inference_service.client import Cluster, apply_service
 from llm_flywheel.serving.inference_service.config import ServiceSpec
 from llm_flywheel.serving.ledger.ledger import Ledger
+from llm_flywheel.serving.rollout.plan import CANARY, STABLE, weights_for
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,16 @@ class Deployed:
     weights: Mapping[str, int]
 
 
-def run(config: DeployConfig, name: str, version: str, manifests: Path, report: Path, settings: Settings) -> Deployed:
-    """Serve the champion as stable and ``version`` as canary.
+def run(
+    config: DeployConfig,
+    name: str,
+    version: str,
+    manifests: Path,
+    report: Path,
+    settings: Settings,
+    cluster: Cluster | None = None,
+) -> Deployed:
+    """Serve the champion as stable and ``version`` as canary; in a cluster the canary gets no traffic yet.
 
     Args:
         config: Where and how.
@@ -47,10 +56,14 @@ def run(config: DeployConfig, name: str, version: str, manifests: Path, report: 
         manifests: Folder for ``1-stable.yaml``, ``2-canary.yaml`` and perhaps ``3-split.yaml``.
         report: Markdown file.
         settings: Registry, storage, ledger, run folder.
+        cluster: For target ``cluster``; default: the one of the environment.
 
     Raises:
         FlywheelError: The registry has no such version, the mode cannot split, or a variant does not answer.
     """
+    if config.target == "cluster":
+        # No rollout can watch a canary in a cluster before issue 4, and traffic that nobody watches is no canary's.
+        config = config.model_copy(update={"canary_percent": 0})
     stable, canary = read_versions(settings, name, version)
     models = {STABLE: stable, CANARY: canary}
     spec = service_spec(config, name, stable, canary)
@@ -63,7 +76,7 @@ def run(config: DeployConfig, name: str, version: str, manifests: Path, report: 
 
         audit("start", {variant: asdict(model) for variant, model in models.items()})
         try:
-            deployed, running = _act(config, name, models, spec, files, settings)
+            deployed, running = _act(config, name, models, spec, files, settings, cluster)
         except FlywheelError as error:
             audit("failed", {"reason": error.reason, "error": error.what})
             raise
@@ -80,20 +93,17 @@ def _act(
     spec: ServiceSpec,
     files: list[Path],
     settings: Settings,
+    cluster: Cluster | None,
 ) -> tuple[Deployed, Running | None]:
     if config.target == "none":
         return Deployed("", files, models, {}), None
     if config.target == "cluster":
         _readable_from_cluster(models)
-        endpoint = apply_service(spec, timeout_s=config.runtime.startup_timeout_s)
-        return Deployed(endpoint, files, models, _split(config)), None
+        endpoint = apply_service(spec, timeout_s=config.runtime.startup_timeout_s, cluster=cluster)
+        return Deployed(endpoint, files, models, weights_for(config.canary_percent)), None
     running = serve(config, name, models, settings)
     write_endpoint(running, name, models, settings, config.smoke_prompt)
     return Deployed(running.gateway.base_url, files, models, running.weights), running
-
-
-def _split(config: DeployConfig) -> dict[str, int]:
-    return {STABLE: 100 - config.canary_percent, CANARY: config.canary_percent}
 
 
 def _readable_from_cluster(models: Mapping[str, Registered]) -> None:
@@ -117,6 +127,8 @@ def markdown(config: DeployConfig, name: str, deployed: Deployed, running: Runni
     ]
     text = f"# Deployment of {name} ({config.target})\n\n"
     text += markdown_table(["variant", "version", "per cent", "weights", "base"], rows)
+    if config.target == "cluster":
+        text += "\nThe canary runs but gets no traffic: nothing watches a rollout in a cluster yet.\n"
     if running is not None:
         answers = [
             [variant, running.upstreams[variant].url, " ".join(answer.split())]

@@ -14,8 +14,7 @@ from llm_flywheel.components.deploy.versions import Registered, fetch
 from llm_flywheel.serving.local.gateway import LocalGateway, Upstream, start_gateway
 from llm_flywheel.serving.local.processes import Server, reap
 from llm_flywheel.serving.local.vllm import ServerPlan, Variant, plan_servers, start_vllm
-
-STABLE, CANARY = "stable", "canary"
+from llm_flywheel.serving.rollout.plan import CANARY, STABLE, weights_for
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,7 @@ def serve(config: DeployConfig, name: str, models: Mapping[str, Registered], set
             name, upstreams, settings=settings, run_dir=run_dir, run_id=settings.run_id, port=config.port
         )
         answers = {variant: smoke_test(gateway, variant, config) for variant in models}
-        weights = gateway.set_weights(
-            {STABLE: 100 - config.canary_percent, CANARY: config.canary_percent} if CANARY in models else {STABLE: 100}
-        )
+        weights = gateway.set_weights(weights_for(config.canary_percent) if CANARY in models else {STABLE: 100})
     except BaseException:
         reap(run_dir, "")
         raise

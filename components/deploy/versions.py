@@ -10,9 +10,8 @@ from typing import Any
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.common.storage import local_path, store_for
-from llm_flywheel.components.common.tracking import explained, open_client
+from llm_flywheel.components.common.tracking import CHAMPION, explained, open_client
 
-CHAMPION = "champion"
 BASE_VERSION = "base"
 
 

@@ -13,6 +13,7 @@ def evaluate(
     dataset: dsl.Input[dsl.Dataset],
     label: str,
     results: dsl.Output[dsl.Artifact],
+    samples: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
 ):
@@ -25,6 +26,7 @@ def evaluate(
         dataset: Curated dataset with a test split.
         label: `base` or `tuned`.
         results: Out. One JSON file: label, model, metrics, settings.
+        samples: Out. One JSON Lines file: each question, its answer, the prediction and the score.
         report: Out. Numbers and sample predictions.
         metrics: Out. exact_match, mc_accuracy, their standard errors and counts.
     """
@@ -43,6 +45,7 @@ def evaluate(
             Path(dataset.path),
             label,
             Path(results.path),
+            Path(samples.path),
             Path(report.path),
         )
         for name, value in document["metrics"].items():

@@ -21,9 +21,16 @@ METRICS = {GENERATION: ("exact_match", "exact_match,strip"), MULTIPLE_CHOICE: ("
 
 
 def run(
-    config: EvaluateConfig, model: Path, base: Path, dataset: Path, label: str, results: Path, report: Path
+    config: EvaluateConfig,
+    model: Path,
+    base: Path,
+    dataset: Path,
+    label: str,
+    results: Path,
+    samples: Path,
+    report: Path,
 ) -> dict[str, Any]:
-    """Evaluate one model and write results (JSON), samples (JSON Lines beside it) and the report.
+    """Evaluate one model and write its results, samples and the report.
 
     Args:
         config: What to ask.
@@ -32,6 +39,7 @@ def run(
         dataset: Curated dataset folder; its test split is asked.
         label: ``base`` or ``tuned``.
         results: JSON file to write.
+        samples: JSON Lines file to write: every question with its answer, the prediction and the score.
         report: HTML file to write.
 
     Returns:
@@ -53,12 +61,12 @@ def run(
         "dataset_version": read_manifest(dataset).get("version", ""),
         "metrics": summarize(outcome["samples"]),
         "settings": {**config.model_dump(mode="json"), **outcome["settings"]},
-        "samples": f"{results.name}.samples.jsonl",
     }
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     lines = [json.dumps(sample, ensure_ascii=False) for task in outcome["samples"].values() for sample in task]
-    results.with_name(f"{results.name}.samples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    samples.parent.mkdir(parents=True, exist_ok=True)
+    samples.write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_report(document, outcome["samples"], report, config.samples)
     return document
 

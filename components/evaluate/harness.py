@@ -10,7 +10,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.errors import FlywheelError, first_line
 from llm_flywheel.components.evaluate.config import EvaluateConfig
 
 
@@ -52,7 +52,7 @@ def load_model(config: EvaluateConfig, pretrained: Path | str, adapter: Path | N
         )
     except (OSError, ValueError) as error:
         raise FlywheelError(
-            f"the model cannot be loaded: {str(error).splitlines()[0]}", where=str(pretrained), reason="model"
+            f"the model cannot be loaded: {first_line(error)}", where=str(pretrained), reason="model"
         ) from None
 
 

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from llm_flywheel.components.common.config import Section, bind
 from llm_flywheel.components.common.dataset import read_table
-from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.errors import FlywheelError, first_line
 from llm_flywheel.components.finetune.config import FinetuneConfig
 from llm_flywheel.components.finetune.examples import build_examples
 
@@ -98,7 +98,7 @@ def _load(job: Job) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(job.base, attention_dropout=job.config.attention_dropout)
     except (OSError, ValueError) as error:
         raise FlywheelError(
-            f"the base model cannot be loaded: {str(error).splitlines()[0]}", where=job.base, reason="base_model"
+            f"the base model cannot be loaded: {first_line(error)}", where=job.base, reason="base_model"
         ) from None
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:

@@ -28,8 +28,8 @@ class IngestConfig(Section):
 
     paths: list[InputPath] = Field(
         min_length=1,
-        description="files, folders, globs, or sample://support-tickets?rows=3000&seed=0; "
-        "CSV, TSV, JSON, JSONL and Parquet",
+        description="files, folders, globs, s3://bucket/prefix-or-key, file:///path, or "
+        "sample://support-tickets?rows=3000&seed=0; CSV, TSV, JSON, JSONL and Parquet",
     )
     holdout_paths: list[InputPath] = Field(
         default_factory=list, description="the same kinds of paths; their rows are the test split, exactly as given"

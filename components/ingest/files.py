@@ -2,13 +2,16 @@
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qsl, urlparse
+from urllib.parse import parse_qsl, unquote, urlparse
 
+from llm_flywheel.components.common.config import UNSUPPORTED_ADDRESS
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.components.common.storage import local_path, store_for
 
 FileKind = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 
@@ -32,7 +35,7 @@ class SourceFile:
 
     Attributes:
         path: Where it is.
-        name: What rows and reports call it: the path as the user gave it.
+        name: What rows and reports call it: the path as the user gave it, or its URI.
         kind: How its bytes are laid out.
         split: ``test`` for held-out files, else empty.
     """
@@ -41,6 +44,11 @@ class SourceFile:
     name: str
     kind: FileKind
     split: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The same for the same file, however often and under whatever name it was fetched or found."""
+        return self.name if self.name.startswith("s3://") else str(self.path.resolve())
 
 
 @dataclass
@@ -52,14 +60,14 @@ class Sources:
 
 
 def find_files(paths: Sequence[str], holdout_paths: Sequence[str], scratch: Path) -> Sources:
-    """Expand files, folders, globs and samples into files; a file that is named twice is read once.
+    """Expand files, folders, globs, URIs and samples into files; a file that is named twice is read once.
 
     A file that both lists name is held out.
 
     Args:
         paths: For training and validation.
         holdout_paths: For the test split.
-        scratch: An empty folder for generated samples.
+        scratch: An empty folder for generated samples and for what is fetched from object storage.
 
     Raises:
         FlywheelError: Paths that are missing, unreadable, empty folders or of an unknown kind: all of them at once.
@@ -73,8 +81,8 @@ def find_files(paths: Sequence[str], holdout_paths: Sequence[str], scratch: Path
             fix=f"paths are relative to {Path.cwd()}; correct ingest.paths or ingest.holdout_paths",
             reason="missing",
         )
-    held_out = {file.path.resolve() for file in holdout.files}
-    files = [file for file in train.files if file.path.resolve() not in held_out] + holdout.files
+    held_out = {file.identity for file in holdout.files}
+    files = [file for file in train.files if file.identity not in held_out] + holdout.files
     if not any(file.split == "" for file in files):
         raise FlywheelError("every file is held out; nothing is left to train on", where="ingest.paths", reason="empty")
     return Sources(files, sorted({*train.ignored, *holdout.ignored}))
@@ -82,26 +90,32 @@ def find_files(paths: Sequence[str], holdout_paths: Sequence[str], scratch: Path
 
 def _expand(paths: Sequence[str], scratch: Path, split: str, problems: list[str]) -> Sources:
     found = Sources()
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for number, text in enumerate(paths):
-        if text.startswith("sample://"):
+        scheme, separator, _ = text.partition("://")
+        if scheme == "sample":
             candidates = _sample_files(text, scratch / str(number), problems)
+        elif scheme == "s3":
+            candidates = _fetched_files(text, scratch / str(number), found.ignored, problems)
+        elif scheme == "file":
+            candidates = _file_uri_files(text, found.ignored, problems)
+        elif separator:
+            problems.append(f"{text}: {UNSUPPORTED_ADDRESS}")
+            continue
         else:
             candidates = _disk_files(text, found.ignored, problems)
         for path, name in candidates:
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                found.files.append(SourceFile(path, name, KINDS[path.suffix.lower()], split))
+            file = SourceFile(path, name, KINDS[path.suffix.lower()], split)
+            if file.identity not in seen:
+                seen.add(file.identity)
+                found.files.append(file)
     return found
 
 
 def _disk_files(text: str, ignored: list[str], problems: list[str]) -> list[tuple[Path, str]]:
-    if "://" in text:
-        problems.append(f"{text}: this kind of address is not supported; copy the files to a folder")
-        return []
     path = Path(text).expanduser()
     if path.is_dir():
-        files = sorted(item for item in path.rglob("*") if item.is_file() and not _hidden(item.relative_to(path)))
+        files = _files_in(path)
     elif path.exists():
         if path.suffix.lower() not in KINDS:
             problems.append(f"{text}: unknown kind of file; supported are {_SUPPORTED}")
@@ -113,19 +127,61 @@ def _disk_files(text: str, ignored: list[str], problems: list[str]) -> list[tupl
         if not files:
             problems.append(f"{text}: {'no file matches' if glob.has_magic(str(path)) else 'no such file or folder'}")
             return []
-    usable = [item for item in files if item.suffix.lower() in KINDS]
-    ignored += [str(item) for item in files if item.suffix.lower() not in KINDS]
+    return _usable(text, [(item, str(item)) for item in files], ignored, problems)
+
+
+def _fetched_files(uri: str, folder: Path, ignored: list[str], problems: list[str]) -> list[tuple[Path, str]]:
+    try:
+        store_for(uri, Settings.from_env()).download(uri, folder)
+    except FlywheelError as error:
+        problems.append(f"{uri}: {error.what}{f' ({error.fix})' if error.fix else ''}")
+        return []
+    return _usable(uri, _named_by(uri, folder, _files_in(folder)), ignored, problems)
+
+
+def _file_uri_files(uri: str, ignored: list[str], problems: list[str]) -> list[tuple[Path, str]]:
+    # Read in place, without a copy: the same file may be named by its path, too.
+    path = local_path(uri)
+    if urlparse(uri).netloc not in ("", "localhost"):
+        problems.append(f"{uri}: write file:///absolute/path")
+        return []
+    if not path.exists():
+        problems.append(f"{uri}: no such file or folder")
+        return []
+    root, files = (path, _files_in(path)) if path.is_dir() else (path.parent, [path])
+    return _usable(uri, _named_by(uri, root, files), ignored, problems)
+
+
+def _named_by(uri: str, root: Path, files: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Each file with the URI and its path below ``root``; the URI alone when it names the file itself."""
+    address = uri.rstrip("/")
+    own = address.rpartition("/")[2]
+    relative = [item.relative_to(root).as_posix() for item in files]
+    if [unquote(own)] == relative or [own] == relative:
+        return [(files[0], address)]
+    return [(item, f"{address}/{name}") for item, name in zip(files, relative, strict=True)]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(item for item in folder.rglob("*") if item.is_file() and not _hidden(item.relative_to(folder)))
+
+
+def _usable(
+    text: str, files: Sequence[tuple[Path, str]], ignored: list[str], problems: list[str]
+) -> list[tuple[Path, str]]:
+    usable = [(path, name) for path, name in files if path.suffix.lower() in KINDS]
+    ignored += [name for path, name in files if path.suffix.lower() not in KINDS]
     if not usable:
         problems.append(f"{text}: holds no file of a known kind ({_SUPPORTED})")
-    problems += [f"{item}: no permission to read it" for item in usable if not os.access(item, os.R_OK)]
-    return [(item, str(item)) for item in usable]
+    problems += [f"{name}: no permission to read it" for path, name in usable if not os.access(path, os.R_OK)]
+    return usable
 
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _sample_files(uri: str, folder: Path, problems: list[str]) -> Iterable[tuple[Path, str]]:
+def _sample_files(uri: str, folder: Path, problems: list[str]) -> list[tuple[Path, str]]:
     parsed = urlparse(uri)
     options = {"rows": 3000, "seed": 0}
     if parsed.netloc not in _SAMPLES:

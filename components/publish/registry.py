@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from llm_flywheel.components.common.settings import Settings
-from llm_flywheel.components.common.tracking import explained, open_client
+from llm_flywheel.components.common.tracking import CHALLENGER, explained, open_client
 
-CHALLENGER = "challenger"
 CONTENT, RUN = "flywheel.content", "flywheel.run_id"
 _PARAM_LIMIT = 6000  # characters of a value (mlflow.utils.validation.MAX_PARAM_VAL_LENGTH)
 _PARAMS_PER_CALL = 100
@@ -114,10 +114,7 @@ class Registry:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        # Without a server MLflow would put artifacts into the current directory.
-        local = self._settings.tracking_uri.startswith("sqlite:")
-        location = (self._settings.home / "mlartifacts" / name).as_uri() if local else None
-        return str(self._client.create_experiment(name, artifact_location=location))
+        return str(self._client.create_experiment(name, artifact_location=artifact_location(self._settings, name)))
 
     def _find_run(self, facts: Facts) -> str:
         query = f"tags.`{CONTENT}` = '{facts.content}' and tags.`{RUN}` = '{facts.run_id}'"
@@ -142,6 +139,17 @@ class Registry:
             profile=json.dumps(data["profile"]),
         )
         self._client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+
+
+def artifact_location(settings: Settings, experiment: str) -> str | None:
+    """Where a new experiment keeps its artifacts; None where MLflow knows it, as its server and its folders do.
+
+    For a bare database MLflow would take the working folder, which a pod loses.
+    """
+    scheme = urlsplit(settings.tracking_uri).scheme
+    if scheme == "sqlite":
+        return (settings.home / "mlartifacts" / experiment).as_uri()
+    return None if scheme in ("http", "https", "file", "") else f"{settings.object_store}/mlflow"
 
 
 def _short(value: Any) -> str:

@@ -21,7 +21,8 @@ def rollout(
 
     Args:
         config: The ``rollout`` section.
-        endpoint: Address of the gateway, from ``deploy``.
+        endpoint: Address of the gateway, from ``deploy``; empty if only manifests were written, and then nothing is
+            rolled out.
         name: Registered model.
         version: Version that is the canary.
         dataset: Curated dataset; the questions of its test split are asked.
@@ -34,8 +35,13 @@ def rollout(
     from llm_flywheel.components.common.step import step
     from llm_flywheel.components.rollout.config import RolloutConfig
     from llm_flywheel.components.rollout.rollout import run
+    from llm_flywheel.components.rollout.skipped import NOTHING_DEPLOYED, write_skipped
 
     with step("rollout") as record:
+        if not endpoint:
+            write_skipped(name, version, Path(evidence.path), Path(report.path))
+            record.summary.update(decision="none", reason=NOTHING_DEPLOYED)
+            return ("none", NOTHING_DEPLOYED)
         bound = bind(RolloutConfig, config, where="rollout")
         result = run(bound, endpoint, name, version, Path(dataset.path), Path(evidence.path), Path(report.path))
         record.summary.update(decision=result.outcome.decision, rule=result.outcome.rule, **result.requests)

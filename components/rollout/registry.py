@@ -1,11 +1,9 @@
 """What a decision means in the model registry: aliases and tags, through MLflow."""
 
 from llm_flywheel.components.common.settings import Settings
-from llm_flywheel.components.common.tracking import explained, open_client
+from llm_flywheel.components.common.tracking import CHALLENGER, CHAMPION, explained, open_client
 from llm_flywheel.serving.rollout.decision import Outcome
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
 TAG = "flywheel.rollout"
 
 
@@ -15,7 +13,7 @@ def apply_outcome(
     """Move aliases and tag the version as the outcome says.
 
     Promotion moves ``champion`` to the version and records the champion before it; rollback takes ``challenger`` away;
-    hold leaves both aliases alone.
+    hold leaves both aliases alone. ``champion`` moves last, so that a failure before that leaves it where it was.
 
     Args:
         settings: Address of the registry.
@@ -42,11 +40,12 @@ def apply_outcome(
         aliases = {alias: str(held) for alias, held in client.get_registered_model(name).aliases.items()}
         if outcome.decision == "promote":
             tags[f"{TAG}.previous_champion"] = aliases.get(CHAMPION, "")
-            client.set_registered_model_alias(name, CHAMPION, version)
-            changed[CHAMPION] = version
+        for key, value in tags.items():
+            client.set_model_version_tag(name, version, key, value)
         if outcome.decision != "hold" and aliases.get(CHALLENGER) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
             changed[CHALLENGER] = ""
-        for key, value in tags.items():
-            client.set_model_version_tag(name, version, key, value)
+        if outcome.decision == "promote":
+            client.set_registered_model_alias(name, CHAMPION, version)
+            changed[CHAMPION] = version
     return changed

@@ -2,7 +2,8 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from llm_flywheel.components.rollout.endpoint import Endpoint, read_endpoint
 from llm_flywheel.components.rollout.registry import apply_outcome
 from llm_flywheel.components.rollout.report import build, show_e
 from llm_flywheel.serving.ledger.ledger import Ledger
-from llm_flywheel.serving.rollout.backend import GatewayBackend
-from llm_flywheel.serving.rollout.controller import Controller
+from llm_flywheel.serving.rollout.backend import GatewayBackend, put_in_force
+from llm_flywheel.serving.rollout.controller import Audit, Controller
 from llm_flywheel.serving.rollout.decision import WARM_UP, Decision, Outcome, State
 from llm_flywheel.serving.rollout.evidence import Observation
-from llm_flywheel.serving.rollout.plan import CANARY, STABLE
+from llm_flywheel.serving.rollout.plan import CANARY, STABLE, weights_for
 from llm_flywheel.serving.rollout.record import Record, to_json, write
 from llm_flywheel.serving.rollout.traffic import Traffic, TrafficStats
 
@@ -68,6 +69,8 @@ def run(
 ) -> RolloutResult:
     """Roll ``version`` out, and store what was decided and why.
 
+    Traffic stays on a promoted canary only when all of that is stored and the alias has moved.
+
     Args:
         config: The ``rollout`` section.
         endpoint_url: What ``deploy`` handed on.
@@ -79,19 +82,30 @@ def run(
         settings: Addresses; from the environment when not given.
 
     Raises:
-        FlywheelError: The endpoint, the ledger or the registry is not usable. Traffic is back on stable then.
+        FlywheelError: The endpoint, the ledger, the object store or the registry is not usable. Traffic is back on
+            stable then, unless the registry names the canary as champion already and only the audit of that failed.
     """
     settings = settings or Settings.from_env()
     endpoint = read_endpoint(settings.run_dir, endpoint_url)
     _check(endpoint, name, version)
     questions = [row["messages"] for row in read_table(dataset / "test.parquet").to_pylist()]
+    backend = GatewayBackend(endpoint.base_url, endpoint.model, endpoint.admin_token, settings.actor)
     with Ledger.open(settings.ledger_url) as ledger:
-        record, stats = _watch(config, endpoint, questions, ledger, settings)
-        sealed = to_json(record)
-        write(sealed, evidence)
-        build(record, stats.outcomes, stats.error).write(report)
-        uri = _keep(sealed, report, name, version, settings)
-        _act(ledger, record, sealed["digest"], uri, version, settings)
+        audit = _auditor(ledger, settings, endpoint.model)
+        with _stable_on_failure(backend, audit):
+            record, stats = _watch(config, endpoint, backend, questions, ledger, settings)
+            sealed = to_json(record)
+            digest = sealed["digest"]
+            write(sealed, evidence)
+            facts = {"evidence": digest, "versions": dict(record.versions), **asdict(record.outcome)}
+            audit("rollout.decision", facts)
+            build(record, stats.outcomes, stats.error).write(report)
+            uri = _keep(sealed, report, name, version, settings)
+            audit("rollout.evidence", {"evidence": digest, "evidence_uri": uri})
+            changed = apply_outcome(settings, name, version, record.outcome, digest)
+        # Outside: champion and traffic agree now, and taking the traffic back would part them.
+        if changed:
+            audit("rollout.aliases", {"aliases": changed, "version": version, "evidence": digest})
     requests = {variant: record.summary[variant].requests for variant in (STABLE, CANARY)}
     return RolloutResult(record.outcome, record, uri, requests)
 
@@ -105,8 +119,29 @@ def _check(endpoint: Endpoint, name: str, version: str) -> None:
         )
 
 
+@contextmanager
+def _stable_on_failure(backend: GatewayBackend, audit: Audit) -> Iterator[None]:
+    """Put all traffic on stable, and audit that, when the block does not come to its end; also for Ctrl-C."""
+    try:
+        yield
+    except BaseException as error:
+        weights = weights_for(0)
+        applied, problem = put_in_force(backend, weights)
+        details = {"weights": weights, "error": type(error).__name__, "applied": applied}
+        try:
+            audit("rollout.reverted", details | ({"problem": problem} if problem else {}))
+        except FlywheelError as refused:  # what ended the rollout is the news, not this
+            logger.warning("rollout: the revert to stable is not audited: %s", refused)
+        raise
+
+
 def _watch(
-    config: RolloutConfig, endpoint: Endpoint, questions: list[Any], ledger: Ledger, settings: Settings
+    config: RolloutConfig,
+    endpoint: Endpoint,
+    backend: GatewayBackend,
+    questions: list[Any],
+    ledger: Ledger,
+    settings: Settings,
 ) -> tuple[Record, TrafficStats]:
     traffic = Traffic(
         endpoint.base_url,
@@ -124,7 +159,7 @@ def _watch(
 
     controller = Controller(
         config.plan,
-        GatewayBackend(endpoint.base_url, endpoint.model, endpoint.admin_token, settings.actor),
+        backend,
         ledger,
         model=endpoint.model,
         versions=endpoint.versions,
@@ -138,7 +173,7 @@ def _watch(
     return record, traffic.stats
 
 
-def _auditor(ledger: Ledger, settings: Settings, model: str) -> Any:
+def _auditor(ledger: Ledger, settings: Settings, model: str) -> Audit:
     def audit(action: str, details: Mapping[str, Any]) -> None:
         ledger.append_audit(settings.actor, action, f"model:{model}", {**details, "run_id": settings.run_id})
 
@@ -155,16 +190,6 @@ def _keep(sealed: dict[str, Any], report: Path, name: str, version: str, setting
     if settings.run_dir is not None:
         write(sealed, settings.run_dir / EVIDENCE_NAME)
     return uri
-
-
-def _act(ledger: Ledger, record: Record, digest: str, uri: str, version: str, settings: Settings) -> None:
-    """Audit the decision, then move the aliases, then audit that."""
-    audit = _auditor(ledger, settings, record.model)
-    facts = {"evidence": digest, "evidence_uri": uri, "versions": dict(record.versions), **asdict(record.outcome)}
-    audit("rollout.decision", facts)
-    changed = apply_outcome(settings, record.model, version, record.outcome, digest)
-    if changed:
-        audit("rollout.aliases", {"aliases": changed, "version": version, "evidence": digest})
 
 
 class _Progress:

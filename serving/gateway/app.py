@@ -5,6 +5,7 @@ import logging
 import random
 import secrets
 from collections.abc import Coroutine
+from urllib.parse import unquote
 from uuid import uuid4
 
 import orjson
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 VARIANT_HEADER = "x-flywheel-variant"
 SESSION_HEADER = "x-session-id"
-ACTOR_HEADER = "x-flywheel-actor"
+ACTOR_HEADER = "x-flywheel-actor"  # percent-encoded
 REQUEST_ID_HEADER = "x-request-id"
 _COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 _ADMIN_PREFIX, _ADMIN_SUFFIX = "/admin/routes/", "/weights"
@@ -197,7 +198,7 @@ class Gateway:
             values = json_object(await read_body(scope, receive, self._config.max_body_bytes))
             weights = route.parse_weights(values)
             async with self._admin_lock:
-                await self._audit(header(scope, ACTOR_HEADER) or "admin", route, weights)
+                await self._audit(unquote(header(scope, ACTOR_HEADER)) or "admin", route, weights)
                 route.set_weights(weights)
         await response.whole(200, orjson.dumps(route.weights))
 

@@ -115,7 +115,7 @@ def _native_problems(spec: ServiceSpec, canary: ModelVersion) -> list[tuple[str,
     if spec.logger_url:
         found.append(("KServe does not log a canary of spec.canary[]", "set split: pair, or no logger_url"))
     if not spec.canary_percent:
-        found.append(("some gateways leak traffic to a weight of 0", "start at 1 per cent, or leave the canary out"))
+        found.append(("some gateways leak traffic to a weight of 0", "set split: pair, or start at 1 per cent"))
     return found
 
 

@@ -101,7 +101,7 @@ def apply_service(spec: ServiceSpec, *, timeout_s: float, cluster: Cluster | Non
         Base URL for OpenAI clients.
 
     Raises:
-        FlywheelError: The cluster refuses, or a stage is not ready in time.
+        FlywheelError: The cluster refuses, a stage is not ready in time, or clients have no address to reach it at.
     """
     cluster = cluster or Cluster()
     for bodies in stages(spec).values():
@@ -156,18 +156,35 @@ def not_ready(found: Body) -> str:
 
 
 def address(cluster: Cluster, spec: ServiceSpec) -> str:
-    """Where clients reach the service: its host name, the Gateway's address, or KServe's URL."""
+    """Where clients reach the service: its host name, the Gateway's address, or KServe's URL.
+
+    Raises:
+        FlywheelError: Neither the Gateway nor KServe names an address.
+    """
     if spec.hostnames:
         return f"http://{spec.hostnames[0]}/v1"
     if spec.mode == "standard" and spec.gateway is not None:
         where = {"name": spec.gateway.name, "namespace": spec.gateway.namespace or spec.namespace}
         found = cluster.get({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": where})
         addresses = (found.get("status") or {}).get("addresses") or []
-        return f"http://{addresses[0]['value']}/v1" if addresses else ""
+        if not addresses:
+            raise _no_address(f"Gateway/{where['name']} in {where['namespace']}")
+        return f"http://{addresses[0]['value']}/v1"
     service = {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
         "metadata": {"name": spec.name, "namespace": spec.namespace},
     }
     url = (cluster.get(service).get("status") or {}).get("url", "")
-    return f"{url}/v1" if url else ""
+    if not url:
+        raise _no_address(f"InferenceService/{spec.name} in {spec.namespace}")
+    return f"{url}/v1"
+
+
+def _no_address(where: str) -> FlywheelError:
+    return FlywheelError(
+        "the service runs, but has no address that clients can reach",
+        where=where,
+        fix="see what its status says, or set deploy.hostnames",
+        reason="no_address",
+    )

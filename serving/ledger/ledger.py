@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.errors import FlywheelError, without_password
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.serving.ledger.chain import GENESIS, canonical_json, next_event, verify_chain
 from llm_flywheel.serving.ledger.records import AuditEvent, AuditVerdict, UsageRow
@@ -58,7 +58,7 @@ class Ledger:
         except ModuleNotFoundError as error:
             raise FlywheelError(
                 f"the database driver {error.name} is not installed",
-                where=_shown(parsed),
+                where=without_password(str(parsed)),
                 fix='pip install "psycopg[binary]" and use postgresql+psycopg://…',
                 reason="driver",
             ) from None
@@ -233,7 +233,7 @@ def _parsed(url: str) -> URL:
 
 def _prepare_folder(url: URL, *, read_only: bool) -> None:
     if not url.database or url.database == ":memory:":
-        raise FlywheelError("a ledger must be a file", where=_shown(url), reason="url")
+        raise FlywheelError("a ledger must be a file", where=without_password(str(url)), reason="url")
     path = Path(url.database)
     if read_only and not path.exists():
         raise FlywheelError(
@@ -288,10 +288,6 @@ def _on_sqlite_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
-
-
 @contextmanager
 def _explained(engine: Engine) -> Iterator[None]:
     """Turn a database failure into one message, without SQL and without the password."""
@@ -300,5 +296,5 @@ def _explained(engine: Engine) -> Iterator[None]:
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         raise FlywheelError(
-            f"the ledger refused: {str(cause).strip()}", where=_shown(engine.url), reason="ledger"
+            f"the ledger refused: {str(cause).strip()}", where=without_password(str(engine.url)), reason="ledger"
         ) from None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from llm_flywheel.components.common.errors import FlywheelError
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -59,6 +61,9 @@ def call(
 
     Returns:
         The answer; status 0 when nobody answered in time.
+
+    Raises:
+        FlywheelError: The address or a header holds what HTTP cannot carry.
     """
     parts = urlsplit(url)
     path = parts.path or "/"
@@ -72,5 +77,13 @@ def call(
         return Answer(response.status, names, response.read())
     except (OSError, http.client.HTTPException) as error:
         return Answer(0, {}, f"{type(error).__name__}: {error}".encode())
+    except ValueError as error:
+        # Its message is left out: it may quote the header, and that may hold a token.
+        raise FlywheelError(
+            f"the request cannot be sent ({type(error).__name__}): a line break or a character outside Latin-1 "
+            "in a header, or outside ASCII in the address",
+            where=url,
+            reason="request",
+        ) from None
     finally:
         connection.close()

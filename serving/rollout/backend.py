@@ -1,11 +1,18 @@
 """Where weights are put in force: one small protocol, and the gateway's admin API behind it."""
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.serving.local.http import call
+
+logger = logging.getLogger(__name__)
+
+APPLY_ATTEMPTS = 3
+RETRY_SECONDS = 0.2
 
 
 class TrafficBackend(Protocol):
@@ -19,6 +26,31 @@ class TrafficBackend(Protocol):
 
     def healthy(self) -> bool:
         """Whether the router answers at all; never raises."""
+
+
+def put_in_force(
+    backend: TrafficBackend, weights: Mapping[str, int], sleep: Callable[[float], None] = time.sleep
+) -> tuple[bool, str]:
+    """Set weights and read them back, a few times if need be; never raises FlywheelError.
+
+    Returns:
+        Whether the router confirmed them, and what went wrong if it did not.
+    """
+    problem = ""
+    for attempt in range(APPLY_ATTEMPTS):
+        if attempt:
+            sleep(RETRY_SECONDS)
+        try:
+            backend.set_weights(weights)
+            found = backend.weights()
+        except FlywheelError as error:
+            problem = str(error)
+            continue
+        if found == dict(weights):
+            return True, ""
+        problem = f"the router has {found} after being set to {dict(weights)}"
+    logger.warning("rollout: weights %s are not confirmed: %s", dict(weights), problem)
+    return False, problem
 
 
 def root_of(base_url: str) -> str:
@@ -44,7 +76,7 @@ class GatewayBackend:
         self._url = f"{self._root}/admin/routes/{quote(model, safe='')}/weights"
         self._headers = {"authorization": f"Bearer {token}"}
         if actor:
-            self._headers["x-flywheel-actor"] = actor
+            self._headers["x-flywheel-actor"] = quote(actor)  # a header carries Latin-1, a name may not be
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
         """PUT the weights."""

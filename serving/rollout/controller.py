@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from llm_flywheel.components.common.errors import FlywheelError
-from llm_flywheel.serving.rollout.backend import TrafficBackend
+from llm_flywheel.serving.rollout.backend import TrafficBackend, put_in_force
 from llm_flywheel.serving.rollout.decision import (
     WARM_UP,
     Decision,
@@ -21,11 +21,6 @@ from llm_flywheel.serving.rollout.plan import VARIANTS, RolloutPlan, weights_for
 from llm_flywheel.serving.rollout.record import Look, Record, VariantSummary
 
 logger = logging.getLogger(__name__)
-
-APPLY_ATTEMPTS = 3
-RETRY_SECONDS = 0.2
-# A row is written when its request ends but dated when it arrived: look back over the longest request.
-LOOKBACK_DEADLINES = 4
 
 
 class RowSource(Protocol):
@@ -138,7 +133,7 @@ class Controller:
         except FlywheelError as error:
             logger.warning("rollout: %s", error)
             weights = None
-        since = max(self._started, previous - LOOKBACK_DEADLINES * self._plan.deadline_seconds)
+        since = max(self._started, previous - self._plan.lookback_seconds)
         rows = self._rows.usage_between(since, now, model=self._model)
         return self._collector.look(rows, previous, now, weights, self._steps_since)
 
@@ -150,21 +145,7 @@ class Controller:
         return applied
 
     def _put(self, weights: Mapping[str, int]) -> tuple[bool, str]:
-        problem = ""
-        for attempt in range(APPLY_ATTEMPTS):
-            if attempt:
-                self._sleep(RETRY_SECONDS)
-            try:
-                self._backend.set_weights(weights)
-                found = self._backend.weights()
-            except FlywheelError as error:
-                problem = str(error)
-                continue
-            if found == dict(weights):
-                return True, ""
-            problem = f"the router has {found} after being set to {dict(weights)}"
-        logger.warning("rollout: weights %s are not confirmed: %s", dict(weights), problem)
-        return False, problem
+        return put_in_force(self._backend, weights, self._sleep)
 
     def _summary(self) -> dict[str, VariantSummary]:
         since = self._steps_since if self._steps_since is not None else self._started

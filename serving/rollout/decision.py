@@ -289,8 +289,8 @@ def _not_yet(plan: RolloutPlan, state: State, elapsed: float) -> tuple[str, str]
     for metric in plan.metrics:
         evidence = state.evidence[metric.kind]
         value = evidence.log_harm
-        # Evidence for harm moves only with bad requests: two early ones would be held against a canary for ever, however
-        # many good ones follow. Proof that outweighs the suspicion settles it; proof alone is needed anyway.
+        # Evidence for harm moves only with bad requests: two early ones would be held against a canary for ever,
+        # however many good ones follow. Proof that outweighs the suspicion settles it; proof is needed anyway.
         if value >= math.log(plan.suspicion) and evidence.log_pass - value < math.log(plan.pass_limit):
             return f"suspicion:{metric.kind}", f"suspicion of more {_bad(metric)}: e-value for harm {_e(value)}"
     if not last:

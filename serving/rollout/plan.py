@@ -10,6 +10,9 @@ STABLE = "stable"
 CANARY = "canary"
 VARIANTS = (STABLE, CANARY)
 
+LOOKBACK_DEADLINES = 4
+SHORTEST_LOOKBACK_S = 120.0
+
 
 class Metric(Section):
     """One comparison of canary with stable, always as a count of bad requests.
@@ -147,6 +150,11 @@ class RolloutPlan(Section):
     def pass_limit(self) -> float:
         """E-value at which one metric passes; all must, so beta is not shared (intersection-union test)."""
         return 1 / self.beta
+
+    @property
+    def lookback_seconds(self) -> float:
+        """How far back each look reads: a row is dated when its request arrived but written when that has ended."""
+        return max(LOOKBACK_DEADLINES * self.deadline_seconds, SHORTEST_LOOKBACK_S)
 
     @property
     def longest_seconds(self) -> float:

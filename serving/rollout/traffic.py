@@ -38,7 +38,9 @@ class TrafficConfig(Section):
         default=4, ge=0, le=1000, description="in warm-up, every n-th request goes to the canary by header; 0: none"
     )
     connect_timeout_s: float = Field(default=2.0, gt=0, le=60)
-    timeout_s: float = Field(default=30.0, gt=0, le=3600, description="for a whole answer")
+    timeout_s: float = Field(
+        default=35.0, gt=0, le=3600, description="for a whole answer; longer than plan.deadline_seconds"
+    )
 
 
 @dataclass

@@ -200,6 +200,17 @@ def test_killing_vllm_during_the_rollout_ends_in_a_rollback(home: Home, promoted
     assert wait_until_gone(home) == []
 
 
+def test_manifests_only_is_green_and_rolls_nothing_out(home: Home, promoted: tuple[int, str]) -> None:
+    process = home.start(*PASSING_GATE, "deploy.target=none")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output[-3000:]
+    steps = home.steps()
+    assert steps["rollout"].summary["decision"] == "none"
+    assert [Path(path).suffix for path in steps["deploy"].reports[1:]] == [".yaml"] * 3
+    assert home.aliases()["champion"] == "1"
+    assert home.processes() == []
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_nothing_is_left_running_after_the_runner_was_stopped(
     home: Home, promoted: tuple[int, str], number: int, status: int

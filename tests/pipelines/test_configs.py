@@ -9,7 +9,7 @@ import yaml
 
 from llm_flywheel.components.common.config import bind, load_yaml
 from llm_flywheel.components.common.errors import FlywheelError
-from llm_flywheel.pipelines.bind import merge, plain, sections
+from llm_flywheel.pipelines.bind import merge, plain, problems_in_cluster, sections
 from llm_flywheel.pipelines.compile import COMPILED, check, compile_text
 from llm_flywheel.pipelines.config import SECTIONS, RunConfig
 from llm_flywheel.pipelines.tasks import Profile
@@ -33,6 +33,26 @@ def test_scalars_replace_what_the_file_says_and_empty_ones_do_not() -> None:
         "finetune": {"base_model": "hf-internal/x"},
     }
     assert merge(config) == config
+
+
+def test_a_configuration_for_this_machine_is_refused_for_a_cluster_with_every_reason() -> None:
+    values = {
+        "name": "x",
+        "ingest": {"paths": ["/data/a.csv", "s3://bucket/a.csv"], "holdout_paths": ["b.csv"]},
+        "finetune": {"base_model": "./llama"},
+        "publish": {"model_name": "x"},
+    }
+    assert problems_in_cluster(bind(RunConfig, values)) == [
+        "ingest.paths: '/data/a.csv' is a path of this machine; a pod needs s3:// or sample://",
+        "ingest.holdout_paths: 'b.csv' is a path of this machine; a pod needs s3:// or sample://",
+        "finetune.base_model: './llama' is a folder of this machine; give s3:// or a Hub id",
+        "deploy.target: local starts servers on one machine; use none or cluster",
+    ]
+
+
+def test_the_quick_start_can_be_submitted_with_manifests_only() -> None:
+    values = load_yaml(Path(__file__).parents[2] / "pipelines" / "configs" / "quickstart.yaml")
+    assert problems_in_cluster(bind(RunConfig, {**values, "deploy": {"target": "none"}})) == []
 
 
 def test_sections_come_in_the_order_the_pipeline_hands_them_out() -> None:
@@ -85,6 +105,9 @@ def test_every_step_runs_as_a_user_that_is_not_root_with_credentials_from_a_secr
     for step in steps.values():
         assert step["securityContext"] == {"runAsNonRoot": True, "runAsUser": "1000"}
         assert step["secretAsEnv"][0]["secretName"] == "mine"
+        assert step["fieldPathAsEnv"] == [{"fieldPath": "metadata.labels['pipeline/runid']", "name": "FLYWHEEL_RUN_ID"}]
+    for container in executors(pipeline).values():
+        assert {item["name"]: item["value"] for item in container["env"]}["HOME"] == "/tmp"
 
 
 def tasks(node: Any) -> dict[str, Any]:

@@ -79,6 +79,20 @@ def test_a_check_that_hangs_is_given_up():
     assert results == [Check("a", False, "no answer in 0.05 s")]
 
 
+def test_all_checks_share_one_deadline():
+    event = threading.Event()
+
+    def end_after(seconds: float) -> Check:
+        event.wait(seconds)
+        return Check("b", True, "late")
+
+    hung = [Planned("a", lambda: end_after(60)), Planned("b", lambda: end_after(0.95))]
+    results = run_checks(hung, deadline_s=0.5)
+    event.set()
+
+    assert [check.detail for check in results] == ["no answer in 0.5 s", "no answer in 0.5 s"]
+
+
 # Machine
 
 

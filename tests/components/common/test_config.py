@@ -96,3 +96,14 @@ def test_an_unusable_file_is_one_message(tmp_path: Path, content: bytes | None, 
         path.write_bytes(content)
     with pytest.raises(FlywheelError, match=message):
         load_yaml(path)
+
+
+@pytest.mark.parametrize("address", ["hf://datasets/squad", "https://example.org/a.csv", "gs://bucket/a"])
+def test_an_address_of_an_unsupported_kind_is_reported_at_once(address: str) -> None:
+    with pytest.raises(FlywheelError, match=f"paths.0: {address}: this kind of address is not supported"):
+        bind(Outer, {"name": "x", "paths": [address]})
+
+
+def test_addresses_of_supported_kinds_are_taken() -> None:
+    paths = ["sample://support-tickets?rows=9", "s3://bucket/key", "file:///data/a.csv"]
+    assert bind(Outer, {"name": "x", "paths": paths}, check_files=True).paths == paths

@@ -34,6 +34,24 @@ def test_a_pod_is_told_where_things_are(monkeypatch: pytest.MonkeyPatch) -> None
     assert settings.tracking_uri == "http://mlflow:5000"
 
 
-def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ("FLYWHEEL_LEDGER_URL", "postgresql://u:hunter2@db/ledger"),
+        ("MLFLOW_TRACKING_URI", "https://u:hunter2@mlflow"),
+    ],
+)
+def test_a_secret_is_not_shown(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
     assert "hunter2" not in repr(Settings.from_env())
+
+
+def test_a_pod_without_addresses_lacks_them_and_a_laptop_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert Settings.missing_in_pod() == []
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    assert Settings.missing_in_pod() == ["FLYWHEEL_OBJECT_STORE", "FLYWHEEL_LEDGER_URL"]
+    monkeypatch.setenv("FLYWHEEL_RUN_DIR", "/home/jovyan/.flywheel/runs/x")  # `flywheel run` in a notebook pod
+    assert Settings.missing_in_pod() == []

@@ -1,3 +1,6 @@
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +8,7 @@ import pytest
 
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
-from llm_flywheel.components.common.storage import store_for
+from llm_flywheel.components.common.storage import FileStore, S3Store, store_for
 
 FILES = {"adapter_config.json": "{}", "nested/weights.bin": "w" * 100_000, "ümlaut 한국.txt": "text"}
 
@@ -111,6 +114,48 @@ def test_missing_credentials_are_named() -> None:
 def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(FlywheelError, match="unsupported storage scheme 'gs'"):
         store_for("gs://bucket/a", Settings.from_env())
+
+
+def test_one_file_is_fetched_by_its_own_address(place: tuple[str, Settings], tmp_path: Path) -> None:
+    uri, settings = place
+    store = store_for(uri, settings)
+    store.upload(write(tmp_path / "in", {"data/train.csv": "a,b", "data/train.csv.bak": "old"}), uri)
+    assert store.exists(f"{uri}/data/train.csv") is True
+    assert store.exists(f"{uri}/data/train") is False
+    store.download(f"{uri}/data/train.csv", tmp_path / "out")
+    assert read(tmp_path / "out") == {"train.csv": "a,b"}
+
+
+def test_a_folder_marker_of_a_console_is_no_file(minio: Any, tmp_path: Path) -> None:
+    store = S3Store(minio.settings())
+    store.upload(write(tmp_path / "in", {"a": "1"}), "s3://console/data")
+    store._client.put_object("console", "data/", io.BytesIO(b""), 0)
+    store.download("s3://console/data", tmp_path / "out")
+    assert read(tmp_path / "out") == {"a": "1"}
+
+
+def test_writers_of_one_target_do_not_disturb_each_other(tmp_path: Path) -> None:
+    uri = (tmp_path / "store" / "model").as_uri()
+    folders = [write(tmp_path / str(n), {f"{n}-{part}": "w" * 1000 for part in range(20)}) for n in range(4)]
+    start = threading.Barrier(4)
+
+    def upload(folder: Path) -> None:
+        start.wait(30)
+        for _ in range(20):
+            FileStore().upload(folder, uri)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upload, folders))
+    assert read(tmp_path / "store" / "model") in [read(folder) for folder in folders]
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("endpoint", ["minio:9000", "minio", "ftp://minio:9000", "http:///bucket"])
+def test_an_endpoint_without_http_names_its_variable(endpoint: str) -> None:
+    with pytest.raises(FlywheelError, match="AWS_ENDPOINT_URL is no http:// or https:// address") as caught:
+        store_for("s3://bucket/a", _reaching(endpoint))
+    assert endpoint in caught.value.what
+    assert caught.value.reason == "endpoint"
 
 
 def _reaching(endpoint: str, key: str = "a") -> Settings:

@@ -60,6 +60,48 @@ def test_a_cluster_cannot_read_this_machines_disk(local_settings: Settings, regi
     assert audit(local_settings) == [("deploy.start", None), ("deploy.failed", "not_readable")]
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"mode": "knative", "hostnames": ["support.example"]}], ids=["standard", "knative"]
+)
+def test_a_cluster_gets_the_canary_without_traffic_and_nothing_says_otherwise(
+    local_settings: Settings, register: Register, tmp_path: Path, api_server: Any, cluster: Any, changes: dict[str, Any]
+) -> None:
+    register("s3://models/support/1", alias="champion")
+    version = register("s3://models/support/2")
+    config = DeployConfig(
+        target="cluster", namespace="models", gateway=GatewayRef(name="gw"), canary_percent=10, **changes
+    )
+    done = run(
+        config, "support", version, tmp_path / "manifests", tmp_path / "report.md", local_settings, cluster=cluster
+    )
+
+    assert done.weights == {"stable": 100, "canary": 0}
+    objects = {path.rsplit("/", 1)[1]: body for path, body in api_server.objects.items()}
+    if changes:
+        assert objects["support"]["spec"]["predictor"]["canaryTrafficPercent"] == 0
+    else:
+        assert objects["support-canary"]["spec"]["predictor"]["model"]["storageUri"] == "s3://models/support/2"
+        [rule] = objects["support-split"]["spec"]["rules"]
+        assert rule["backendRefs"] == [{"name": "support-predictor", "port": 80, "weight": 100}]
+    assert [path.name for path in done.manifests] == ["1-stable.yaml", "2-canary.yaml"]
+    with Ledger.open(local_settings.ledger_url) as ledger:
+        [event] = ledger.audit_events(action="deploy.done")
+    assert event.details["weights"] == {"stable": 100, "canary": 0}
+    report = (tmp_path / "report.md").read_text()
+    assert "The canary runs but gets no traffic" in report
+
+
+def test_a_service_without_an_address_is_no_deployment(
+    local_settings: Settings, register: Register, tmp_path: Path, api_server: Any, cluster: Any
+) -> None:
+    version = register("s3://models/support/1")
+    api_server.objects["/apis/gateway.networking.k8s.io/v1/namespaces/models/gateways/gw"] = {"status": {}}
+    config = DeployConfig(target="cluster", namespace="models", gateway=GatewayRef(name="gw"))
+    with pytest.raises(FlywheelError, match="no address"):
+        run(config, "support", version, tmp_path / "m", tmp_path / "report.md", local_settings, cluster=cluster)
+    assert audit(local_settings)[-1] == ("deploy.failed", "no_address")
+
+
 def test_a_local_target_without_a_run_folder_is_explained(
     local_settings: Settings, register: Register, tmp_path: Path
 ) -> None:

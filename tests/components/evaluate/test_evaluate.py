@@ -38,11 +38,16 @@ def learned(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_data
     return folder
 
 
+def outputs(folder: Path) -> tuple[Path, Path, Path]:
+    """Results, samples and report; each in a place of its own, as in a cluster."""
+    return folder / "r.json", folder / "samples" / "s.jsonl", folder / "r.html"
+
+
 def test_model_that_knows_the_answers_scores_one(
     tmp_path: Path, learned: Path, tiny_base: Path, tiny_dataset: Path
 ) -> None:
     config = EvaluateConfig(choices=3)
-    written = run(config, learned, tiny_base, tiny_dataset, "tuned", tmp_path / "r.json", tmp_path / "r.html")
+    written = run(config, learned, tiny_base, tiny_dataset, "tuned", *outputs(tmp_path))
     assert written["metrics"] == {
         "exact_match": 1.0,
         "exact_match_n": 4,
@@ -52,9 +57,10 @@ def test_model_that_knows_the_answers_scores_one(
         "mc_accuracy_stderr": 0.0,
     }
     assert json.loads((tmp_path / "r.json").read_text()) == written
+    assert set(written) == {"label", "model", "dataset_version", "metrics", "settings"}
     assert (written["label"], written["model"]) == ("tuned", "tiny-test")
     assert written["settings"]["apply_chat_template"] is True
-    samples = [json.loads(line) for line in (tmp_path / "r.json.samples.jsonl").read_text().splitlines()]
+    samples = [json.loads(line) for line in (tmp_path / "samples" / "s.jsonl").read_text().splitlines()]
     assert len(samples) == 8
     assert {sample["answer"] for sample in samples} == {"green", "two kilos", "ten euros", "Portugal"}
     assert "The color? Thanks" in (tmp_path / "r.html").read_text()
@@ -68,13 +74,13 @@ def test_fresh_adapter_scores_as_its_base(tmp_path: Path, learned: Path, tiny_da
     model = AutoModelForCausalLM.from_pretrained(learned)
     get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")).save_pretrained(adapter)
     config = EvaluateConfig(tasks=["generation"], limit=2)
-    written = run(config, adapter, learned, tiny_dataset, "tuned", tmp_path / "r.json", tmp_path / "r.html")
+    written = run(config, adapter, learned, tiny_dataset, "tuned", *outputs(tmp_path))
     assert written["metrics"] == {"exact_match": 1.0, "exact_match_n": 2, "exact_match_stderr": 0.0}
 
 
 def test_base_artifact_without_knowledge_scores_nothing(tmp_path: Path, tiny_base: Path, tiny_dataset: Path) -> None:
     config = EvaluateConfig(tasks=["generation"])
-    written = run(config, tiny_base, tiny_base, tiny_dataset, "base", tmp_path / "r.json", tmp_path / "r.html")
+    written = run(config, tiny_base, tiny_base, tiny_dataset, "base", *outputs(tmp_path))
     assert written["metrics"]["exact_match"] == 0.0
 
 
@@ -89,15 +95,15 @@ def test_earlier_turns_reach_the_model(tmp_path: Path, learned: Path, tiny_datas
     write_table(chats, tmp_path / "data" / "test.parquet")
     write_manifest(tmp_path / "data", {"version": "v"})
     config = EvaluateConfig(tasks=["generation"])
-    written = run(config, learned, learned, tmp_path / "data", "base", tmp_path / "r.json", tmp_path / "r.html")
+    written = run(config, learned, learned, tmp_path / "data", "base", *outputs(tmp_path))
     assert written["metrics"]["exact_match_n"] == 4
-    assert (tmp_path / "r.json.samples.jsonl").read_text().count("The color? Thanks") == 1
+    assert (tmp_path / "samples" / "s.jsonl").read_text().count("The color? Thanks") == 1
 
 
 def test_empty_test_split_is_refused(tmp_path: Path, learned: Path) -> None:
     write_table([], tmp_path / "test.parquet")
     with pytest.raises(FlywheelError) as caught:
-        run(EvaluateConfig(), learned, learned, tmp_path, "base", tmp_path / "r.json", tmp_path / "r.html")
+        run(EvaluateConfig(), learned, learned, tmp_path, "base", *outputs(tmp_path))
     assert caught.value.reason == "no_data"
 
 
@@ -105,7 +111,5 @@ def test_model_that_is_none_is_refused(tmp_path: Path, tiny_base: Path, tiny_dat
     shutil.copytree(tiny_base, tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").unlink()
     with pytest.raises(FlywheelError) as caught:
-        run(
-            EvaluateConfig(), tmp_path / "model", tiny_base, tiny_dataset, "base", tmp_path / "r.json", tmp_path / "r.h"
-        )
+        run(EvaluateConfig(), tmp_path / "model", tiny_base, tiny_dataset, "base", *outputs(tmp_path))
     assert caught.value.reason == "model"

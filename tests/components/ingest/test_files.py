@@ -1,9 +1,15 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from llm_flywheel.components.common.dataset import QUARANTINE_SCHEMA, read_table
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.components.common.storage import S3Store
+from llm_flywheel.components.ingest.config import IngestConfig
 from llm_flywheel.components.ingest.files import find_files
+from llm_flywheel.components.ingest.ingest import run
 
 
 def names(paths: list[str], holdout: list[str], scratch: Path) -> list[tuple[str, str]]:
@@ -28,7 +34,10 @@ def test_a_file_that_both_lists_name_is_held_out(tmp_path: Path) -> None:
         find_files([str(tmp_path)], [str(tmp_path)], tmp_path / "scratch")
 
 
-def test_everything_that_is_wrong_with_the_paths_is_said_at_once(tmp_path: Path) -> None:
+def test_everything_that_is_wrong_with_the_paths_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     (tmp_path / "notes.md").write_text("x")
     (tmp_path / "empty").mkdir()
     paths = [
@@ -36,12 +45,16 @@ def test_everything_that_is_wrong_with_the_paths_is_said_at_once(tmp_path: Path)
         f"{tmp_path}/*.jsonl",
         f"{tmp_path}/notes.md",
         f"{tmp_path}/empty",
-        "s3://bucket/a.csv",
+        "s3://bucket/a.csv: no S3 credentials in the environment",
+        "hf://datasets/a: this kind of address is not supported",
+        "https://example.org/a.csv: this kind of address is not supported",
+        "file:///not/here.csv: no such file or folder",
+        "file://relative/a.csv: write file:///absolute/path",
         "sample://poems",
         "sample://support-tickets?rows=many",
     ]
     with pytest.raises(FlywheelError) as caught:
-        find_files(paths, [f"{tmp_path}/gone.csv"], tmp_path / "scratch")
+        find_files([path.partition(": ")[0] for path in paths], [f"{tmp_path}/gone.csv"], tmp_path / "scratch")
     assert caught.value.reason == "missing"
     for part in [*paths, f"{tmp_path}/gone.csv"]:
         assert part in caught.value.what
@@ -51,3 +64,65 @@ def test_a_sample_is_written_and_named_by_its_address(tmp_path: Path) -> None:
     sources = find_files(["sample://support-tickets?rows=50&seed=3"], [], tmp_path)
     assert sources.files
     assert all(file.name.startswith("sample://support-tickets/tickets_") for file in sources.files)
+
+
+def test_a_file_address_is_read_in_place_and_known_by_its_path_too(tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.csv", "sub/b.jsonl", "notes.md"):
+        (folder / name).write_text("x")
+    sources = find_files([folder.as_uri()], [str(folder / "a.csv")], tmp_path / "scratch")
+    assert [(file.name, file.split) for file in sources.files] == [
+        (f"{folder.as_uri()}/sub/b.jsonl", ""),
+        (f"{folder}/a.csv", "test"),
+    ]
+    assert sources.ignored == [f"{folder.as_uri()}/notes.md"]
+    one = (folder / "a.csv").as_uri()
+    assert [(file.name, file.path) for file in find_files([one], [], tmp_path).files] == [(one, folder / "a.csv")]
+
+
+@pytest.fixture
+def bucket(minio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket with two data files and a note below data/, and the environment that reaches it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", minio.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", minio.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", minio.secret_key)
+    folder = tmp_path / "upload"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "train.csv").write_text("question,answer\nWhere is it?,Here\nbroken\n")
+    (folder / "sub" / "more.jsonl").write_text('{"question": "Who?", "answer": "Me"}\n')
+    (folder / "notes.md").write_text("x")
+    S3Store(Settings.from_env()).upload(folder, "s3://ingest-test/data")
+    return "s3://ingest-test"
+
+
+def test_object_storage_is_read_by_prefix_and_by_key(bucket: str, tmp_path: Path) -> None:
+    sources = find_files([f"{bucket}/data/"], [f"{bucket}/data/train.csv"], tmp_path / "scratch")
+    assert [(file.name, file.split) for file in sources.files] == [
+        (f"{bucket}/data/sub/more.jsonl", ""),
+        (f"{bucket}/data/train.csv", "test"),
+    ]
+    assert sources.ignored == [f"{bucket}/data/notes.md"]
+    assert sources.files[1].path.read_text().startswith("question,answer")
+
+
+def test_missing_objects_are_said_with_the_other_missing_paths(bucket: str, tmp_path: Path) -> None:
+    paths = [f"{bucket}/data/typo.csv", "s3://no-such-bucket/a", f"{bucket}/data/notes.md", "/not/here.csv"]
+    with pytest.raises(FlywheelError) as caught:
+        find_files(paths, [], tmp_path / "scratch")
+    for part in [
+        f"{bucket}/data/typo.csv: nothing is stored there",
+        "s3://no-such-bucket/a: ",
+        f"{bucket}/data/notes.md: holds no file of a known kind",
+        "/not/here.csv: no such file or folder",
+    ]:
+        assert part in caught.value.what
+
+
+def test_rows_and_quarantine_name_the_object(bucket: str, tmp_path: Path) -> None:
+    result = run(IngestConfig(paths=[f"{bucket}/data"]), tmp_path / "out", tmp_path / "quarantine")
+    assert result.rows_out == 2
+    rows = read_table(tmp_path / "out" / "data.parquet").to_pylist()
+    assert {row["source"] for row in rows} == {f"{bucket}/data/train.csv", f"{bucket}/data/sub/more.jsonl"}
+    broken = read_table(tmp_path / "quarantine" / "quarantine.parquet", QUARANTINE_SCHEMA).to_pylist()
+    assert [row["file"] for row in broken] == [f"{bucket}/data/train.csv"]

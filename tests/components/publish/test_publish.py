@@ -10,6 +10,7 @@ from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.common.storage import local_path
 from llm_flywheel.components.publish.config import PublishConfig
 from llm_flywheel.components.publish.publish import run
+from llm_flywheel.components.publish.registry import artifact_location
 from llm_flywheel.serving.ledger.ledger import Ledger
 
 CONFIG = PublishConfig(model_name="support", purpose="Answers tickets.", limits=["No legal advice."])
@@ -113,7 +114,9 @@ def test_other_bytes_or_another_pipeline_run_make_another_version(local_settings
 
 
 def test_a_run_that_kfp_opened_is_used_and_left_open(local_settings: Settings, inputs: Inputs) -> None:
-    opened = client(local_settings).create_run(client(local_settings).create_experiment("kfp")).info.run_id
+    artifacts = (local_settings.home / "kfp").as_uri()
+    experiment = client(local_settings).create_experiment("kfp", artifact_location=artifacts)
+    opened = client(local_settings).create_run(experiment).info.run_id
     run(CONFIG, **inputs(), settings=replace(local_settings, mlflow_run_id=opened))
     assert versions(local_settings)[0].run_id == opened
     assert client(local_settings).get_run(opened).info.status == "RUNNING"
@@ -165,3 +168,21 @@ def test_migrations_of_a_fresh_database_are_not_told(
     out, err = capfd.readouterr()
     assert "Running upgrade" not in out + err
     assert "Creating initial" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("tracking", "location"),
+    [
+        ("postgresql+psycopg://eva@db/mlflow", "s3://models/team/mlflow"),
+        ("sqlite:////state/mlflow.db", "file:///state/mlartifacts/my%20tests"),
+        ("https://mlflow.example.org", None),
+        ("http://127.0.0.1:5000", None),
+        ("file:///state/mlruns", None),
+        ("/state/mlruns", None),
+    ],
+)
+def test_artifacts_never_go_to_the_working_folder(
+    local_settings: Settings, tracking: str, location: str | None
+) -> None:
+    settings = replace(local_settings, home=Path("/state"), tracking_uri=tracking, object_store="s3://models/team")
+    assert artifact_location(settings, "my tests") == location

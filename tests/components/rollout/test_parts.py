@@ -24,6 +24,13 @@ def test_weights_are_put_in_force_and_read_back(endpoint_url, settings):
     assert event.actor == "tester"
 
 
+def test_an_actor_with_a_korean_name_is_audited_by_it(endpoint_url, settings):
+    GatewayBackend(endpoint_url, "support", "admin-test", "김철수 100%").set_weights({"stable": 90, "canary": 10})
+    with Ledger.open(settings.ledger_url) as ledger:
+        *_, event = ledger.audit_events(action="gateway.set_weights")
+    assert event.actor == "김철수 100%"
+
+
 def test_a_refused_change_says_why(endpoint_url):
     with pytest.raises(FlywheelError, match="must sum to 100"):
         GatewayBackend(endpoint_url, "support", "admin-test").set_weights({"stable": 90, "canary": 20})

@@ -1,11 +1,6 @@
 """Against a small HTTP server that keeps objects as an API server does; a real cluster is issue 4's."""
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -24,71 +19,9 @@ SPEC = ServiceSpec(
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
-class ApiServer(HTTPServer):
-    """Objects by path; what was applied, in order; paths that answer 403."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.objects: dict[str, Any] = {}
-        self.applied: list[tuple[str, dict[str, list[str]], str]] = []
-        self.forbidden: set[str] = set()
-        self.status: dict[str, Any] = READY
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: ApiServer
-
-    def log_message(self, format: str, *args: Any) -> None:
-        return
-
-    def _answer(self, status: int, value: Any) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_PATCH(self) -> None:
-        parts = urlsplit(self.path)
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if parts.path in self.server.forbidden:
-            return self._answer(403, {"message": "not allowed"})
-        self.server.applied.append((parts.path, parse_qs(parts.query), self.headers["content-type"]))
-        self.server.objects[parts.path] = {**body, "status": self.server.status}
-        return self._answer(200, self.server.objects[parts.path])
-
-    def do_GET(self) -> None:
-        found = self.server.objects.get(urlsplit(self.path).path)
-        return self._answer(200 if found else 404, found or {"message": "not found"})
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    made = ApiServer()
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    made.objects["/apis/gateway.networking.k8s.io/v1/namespaces/models/gateways/gw"] = {
-        "status": {"addresses": [{"value": "10.0.0.7"}]}
-    }
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
-
-
-@pytest.fixture
-def cluster(server: ApiServer) -> Cluster:
-    from kubernetes import client
-
-    configuration = client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
-    configuration.retries = False
-    return Cluster(client.ApiClient(configuration))
-
-
-def test_a_service_is_applied_stage_by_stage(server: ApiServer, cluster: Cluster) -> None:
+def test_a_service_is_applied_stage_by_stage(api_server: Any, cluster: Cluster) -> None:
     assert apply_service(SPEC, timeout_s=5, cluster=cluster) == "http://10.0.0.7/v1"
-    paths = [path.split("/namespaces/models/")[1] for path, _, _ in server.applied]
+    paths = [path.split("/namespaces/models/")[1] for path, _, _ in api_server.applied]
     assert paths == [
         "servingruntimes/support-vllm",
         "inferenceservices/support",
@@ -96,26 +29,26 @@ def test_a_service_is_applied_stage_by_stage(server: ApiServer, cluster: Cluster
         "inferenceservices/support-canary",
         "httproutes/support-split",
     ]
-    _, query, kind = server.applied[0]
+    _, query, kind = api_server.applied[0]
     assert query == {"fieldManager": ["llm-flywheel"], "force": ["true"], "fieldValidation": ["Strict"]}
     assert kind == "application/apply-patch+yaml"
 
 
-def test_a_service_that_does_not_get_ready_is_explained(server: ApiServer, cluster: Cluster) -> None:
-    server.status = {"conditions": [{"type": "Ready", "status": "False", "message": "image cannot be pulled"}]}
+def test_a_service_that_does_not_get_ready_is_explained(api_server: Any, cluster: Cluster) -> None:
+    api_server.status = {"conditions": [{"type": "Ready", "status": "False", "message": "image cannot be pulled"}]}
     with pytest.raises(FlywheelError, match="Ready: image cannot be pulled") as caught:
         apply_service(SPEC, timeout_s=0, cluster=cluster)
     assert caught.value.reason == "timeout"
-    assert len(server.applied) == 3  # the canary was never started
+    assert len(api_server.applied) == 3  # the canary was never started
 
 
-def test_what_the_server_refuses_is_explained(server: ApiServer, cluster: Cluster) -> None:
-    server.forbidden.add("/apis/serving.kserve.io/v1alpha1/namespaces/models/servingruntimes/support-vllm")
+def test_what_the_server_refuses_is_explained(api_server: Any, cluster: Cluster) -> None:
+    api_server.forbidden.add("/apis/serving.kserve.io/v1alpha1/namespaces/models/servingruntimes/support-vllm")
     with pytest.raises(FlywheelError, match="the cluster refused: 403 .*not allowed"):
         apply_service(SPEC, timeout_s=5, cluster=cluster)
 
 
-def test_a_cluster_that_is_gone_is_explained(server: ApiServer, cluster: Cluster) -> None:
+def test_a_cluster_that_is_gone_is_explained(api_server: Any, cluster: Cluster) -> None:
     from kubernetes import client
 
     configuration = client.Configuration(host="http://127.0.0.1:9")
@@ -124,16 +57,31 @@ def test_a_cluster_that_is_gone_is_explained(server: ApiServer, cluster: Cluster
         apply_service(SPEC, timeout_s=5, cluster=Cluster(client.ApiClient(configuration)))
 
 
-def test_waiting_ends_when_the_object_is_ready(server: ApiServer, cluster: Cluster) -> None:
+def test_waiting_ends_when_the_object_is_ready(api_server: Any, cluster: Cluster) -> None:
     body = {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
         "metadata": {"name": "support", "namespace": "models"},
     }
     path = "/apis/serving.kserve.io/v1beta1/namespaces/models/inferenceservices/support"
-    server.objects[path] = {**body, "status": {}}
-    threading.Timer(0.1, lambda: server.objects.update({path: {**body, "status": READY}})).start()
+    api_server.objects[path] = {**body, "status": {}}
+    api_server.ready_from_read = 3
     wait_ready(cluster, body, timeout_s=20, poll_s=0.02)
+    assert api_server.reads == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [({}, "Gateway/gw in models"), ({"canary": None, "gateway": None}, "InferenceService/support in models")],
+)
+def test_a_service_that_nobody_can_reach_is_an_error(
+    api_server: Any, cluster: Cluster, changes: dict[str, Any], where: str
+) -> None:
+    api_server.objects["/apis/gateway.networking.k8s.io/v1/namespaces/models/gateways/gw"] = {"status": {}}
+    spec = SPEC.model_copy(update={**changes, "canary_percent": 0})
+    with pytest.raises(FlywheelError, match="no address") as caught:
+        apply_service(spec, timeout_s=5, cluster=cluster)
+    assert (caught.value.reason, caught.value.where) == ("no_address", where)
 
 
 @pytest.mark.parametrize(

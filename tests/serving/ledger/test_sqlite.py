@@ -1,20 +1,14 @@
-"""What holds for the embedded ledger only, and the command line."""
+"""What holds for the embedded ledger only."""
 
-import os
 import sqlite3
-import subprocess
-import sys
+from dataclasses import replace
 
 import pytest
 
 from llm_flywheel.components.common.errors import FlywheelError
-from llm_flywheel.serving.ledger.ledger import Ledger
-from llm_flywheel.serving.ledger.records import UsageRow
-
-
-def _cli(*arguments, **env):
-    command = [sys.executable, "-m", "llm_flywheel.serving.ledger", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **env})
+from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.serving.ledger.ledger import Ledger, verify
+from llm_flywheel.serving.ledger.records import AuditVerdict, UsageRow
 
 
 def test_every_append_is_durable_in_a_write_ahead_log(tmp_path):
@@ -55,18 +49,17 @@ def test_a_file_that_is_no_database_is_explained(tmp_path):
         Ledger.open(f"sqlite:///{path}")
 
 
-def test_command_line_says_intact_broken_or_missing(tmp_path):
+def test_verify_says_intact_broken_or_missing(tmp_path):
     path = tmp_path / "ledger.db"
-    url = f"sqlite:///{path}"
-    assert _cli("verify", FLYWHEEL_LEDGER_URL=url).returncode == 2
+    settings = replace(Settings.from_env(), ledger_url=f"sqlite:///{path}")
+    with pytest.raises(FlywheelError, match="there is no ledger yet"):
+        verify(settings)
 
-    with Ledger.open(url) as ledger:
+    with Ledger.open(settings.ledger_url) as ledger:
         head = ledger.append_audit("eva", "x", "y", {}).hash
-    done = _cli("verify", FLYWHEEL_LEDGER_URL=url)
-    assert (done.returncode, done.stdout) == (0, f"audit chain intact: 1 events, head {head}\n")
+    assert verify(settings) == AuditVerdict(ok=True, events=1, head=head)
 
     with sqlite3.connect(path) as database:
         database.execute("UPDATE audit SET actor = 'mallory'")
-    done = _cli("verify", "--ledger-url", url)
-    assert done.returncode == 1
-    assert "audit chain BROKEN at event 1 (changed)" in done.stdout
+    broken = verify(settings)
+    assert (broken.ok, broken.first_bad_seq, broken.reason) == (False, 1, "changed")

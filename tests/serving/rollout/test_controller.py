@@ -1,5 +1,7 @@
 """Whole rollouts against a real ledger, on a fake clock."""
 
+from dataclasses import replace
+
 import pytest
 
 from llm_flywheel.components.common.errors import FlywheelError
@@ -162,6 +164,33 @@ def test_traffic_is_back_on_stable_when_the_ledger_breaks(world):
     with pytest.raises(FlywheelError, match="database is gone"):
         world.roll_out()
     assert world.in_force == STABLE_ONLY
+
+
+def test_requests_that_hang_for_many_deadlines_count_against_the_canary(world):
+    """A client leaves after 35 s; its row comes then, dated when the request arrived."""
+
+    class Hanging:
+        late: list = []
+
+        def record_usage(self, rows):
+            rows = [
+                replace(row, outcome="aborted", status=499, ttft_s=None, latency_s=35.0)
+                if row.variant == "canary"
+                else row
+                for row in rows
+            ]
+            self.late += [row for row in rows if row.outcome == "aborted"]
+            due = [row for row in self.late if row.time + 35 <= world.now]
+            self.late = [row for row in self.late if row.time + 35 > world.now]
+            return world_ledger.record_usage([row for row in rows if row.outcome != "aborted"] + due)
+
+        def usage_between(self, *arguments, **named):
+            return world_ledger.usage_between(*arguments, **named)
+
+    world_ledger = world.ledger
+    world.ledger = Hanging()
+    record = world.roll_out(RolloutPlan(deadline_seconds=1))
+    assert (record.outcome.decision, record.outcome.rule) == ("rollback", "canary_failing")
 
 
 @pytest.mark.parametrize("error_rate", [0.0, 0.2])
