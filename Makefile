@@ -19,7 +19,7 @@ help: ## show this list
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
 	  || { echo "LLM Flywheel needs Python 3.11 or 3.12; got $$($(PYTHON) --version). Fix: make PYTHON=python3.11 install"; exit 1; }
-	@$(PYTHON) -m pip install --quiet --target .cache/tools uv==$(UV_VERSION)
+	@$(PYTHON) -m pip install --quiet --root-user-action ignore --target .cache/tools uv==$(UV_VERSION)
 
 .venv/installed: requirements/lock.txt pyproject.toml | $(UV)
 	@echo "Installing the locked environment into .venv (about 7 GB; half a minute on a fast network)"
