@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.files import write_json
 from llm_flywheel.components.common.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -105,12 +106,7 @@ def _collect_reports(record: StepRecord, settings: Settings) -> None:
 def _write(record: StepRecord, settings: Settings) -> None:
     if settings.run_dir is None:
         return
-    folder = settings.run_dir / "steps"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record.name}.json"
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(asdict(record), ensure_ascii=False, indent=1, default=str), encoding="utf-8")
-    partial.replace(path)
+    write_json(settings.run_dir / "steps" / f"{record.name}.json", asdict(record), default=str)
 
 
 def read_steps(run_dir: Path) -> list[StepRecord]:

@@ -1,6 +1,5 @@
 """Deploy to this machine: real vLLM servers behind the gateway, both variants asked before traffic is split."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.files import write_json
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.deploy.config import DeployConfig
 from llm_flywheel.components.deploy.versions import Registered, fetch
@@ -149,7 +149,5 @@ def write_endpoint(
         },
     }
     path = _run_dir(settings) / "endpoint.json"
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
-    partial.replace(path)
+    write_json(path, value)
     return path

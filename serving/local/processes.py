@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.files import write_json
 
 RUN_ID = "FLYWHEEL_RUN_ID"
 # psutil adds ticks since boot to the boot time, which moves when the clock is set.
@@ -129,11 +130,7 @@ def start(
 
 
 def _write(record: ProcessRecord, run_dir: Path) -> None:
-    folder = run_dir / "processes"
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{record.name}.tmp"
-    partial.write_text(json.dumps(asdict(record), ensure_ascii=False, indent=1), encoding="utf-8")
-    partial.replace(folder / f"{record.name}.json")
+    write_json(run_dir / "processes" / f"{record.name}.json", asdict(record))
 
 
 def records(run_dir: Path) -> list[ProcessRecord]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.files import write_json
 from llm_flywheel.serving.rollout.decision import Decision, Outcome
 from llm_flywheel.serving.rollout.evidence import Baseline, MetricCount, Observation, VariantCounts
 from llm_flywheel.serving.rollout.plan import RolloutPlan
@@ -112,10 +113,7 @@ def digest(value: Mapping[str, Any]) -> str:
 
 def write(value: Mapping[str, Any], path: Path) -> None:
     """Write a sealed record; a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, value)
 
 
 def read(path: Path) -> dict[str, Any]:
