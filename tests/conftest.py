@@ -76,7 +76,7 @@ def cluster(api_server: ApiServer) -> Any:
     """The client of that API server."""
     from kubernetes import client
 
-    from llm_flywheel.serving.inference_service.client import Cluster
+    from llm_flywheel.components.common.cluster import Cluster
 
     configuration = client.Configuration(host=f"http://127.0.0.1:{api_server.server_port}")
     configuration.retries = False

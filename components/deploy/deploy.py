@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_flywheel.components.common.cluster import Cluster
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.report import markdown_table
 from llm_flywheel.components.common.settings import Settings
@@ -13,7 +14,7 @@ from llm_flywheel.components.deploy.config import DeployConfig
 from llm_flywheel.components.deploy.local import Running, serve, write_endpoint
 from llm_flywheel.components.deploy.manifests import service_spec, write_manifests
 from llm_flywheel.components.deploy.versions import Registered, read_versions
-from llm_flywheel.serving.inference_service.client import Cluster, apply_service
+from llm_flywheel.serving.inference_service.client import apply_service
 from llm_flywheel.serving.inference_service.config import ServiceSpec
 from llm_flywheel.serving.ledger.ledger import Ledger
 from llm_flywheel.serving.rollout.plan import CANARY, STABLE, weights_for

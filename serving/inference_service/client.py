@@ -1,92 +1,13 @@
 """Brings a service into a cluster: server-side apply, stage by stage, each when the one before is ready."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
+from llm_flywheel.components.common.cluster import Body, Cluster
 from llm_flywheel.components.common.errors import FlywheelError
-from llm_flywheel.serving.inference_service.build import Body, stages
+from llm_flywheel.serving.inference_service.build import stages
 from llm_flywheel.serving.inference_service.config import ServiceSpec
 
-FIELD_MANAGER = "llm-flywheel"
-_PLURALS = {
-    "InferenceService": "inferenceservices",
-    "ServingRuntime": "servingruntimes",
-    "HTTPRoute": "httproutes",
-    "Gateway": "gateways",
-}
 _POLL_S = 5.0
-
-
-class Cluster:
-    """The few calls that a deployment needs of a Kubernetes API server."""
-
-    def __init__(self, api: Any = None) -> None:
-        self._api = api if api is not None else _api_client()
-
-    def apply(self, body: Body) -> Body:
-        """Create or change one object by server-side apply; fields of other owners are left alone.
-
-        Raises:
-            FlywheelError: The server refuses, or cannot be reached.
-        """
-        query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("fieldValidation", "Strict")]
-        return self._call("PATCH", body, query, body)
-
-    def get(self, body: Mapping[str, Any]) -> Body:
-        """Read the object that ``body`` names."""
-        return self._call("GET", body, [], None)
-
-    def _call(self, method: str, named: Mapping[str, Any], query: list[tuple[str, str]], body: Any) -> Body:
-        from kubernetes.client.exceptions import ApiException
-        from urllib3.exceptions import HTTPError
-
-        meta = named["metadata"]
-        kind = named["kind"]
-        path = f"/apis/{named['apiVersion']}/namespaces/{meta['namespace']}/{_PLURALS[kind]}/{meta['name']}"
-        headers = {"Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = "application/apply-patch+yaml"
-        try:
-            value, *_ = self._api.call_api(
-                path,
-                method,
-                query_params=query,
-                header_params=headers,
-                body=body,
-                response_type="object",
-                auth_settings=["BearerToken"],
-                _request_timeout=30,
-            )
-        except ApiException as error:
-            raise FlywheelError(
-                f"the cluster refused: {error.status} {error.reason}: {str(error.body)[:500]}",
-                where=f"{kind}/{meta['name']} in {meta['namespace']}",
-                fix="flywheel doctor" if error.status in (401, 403, 404) else "",
-                reason="cluster",
-            ) from None
-        except HTTPError as error:
-            raise FlywheelError(
-                f"the cluster does not answer: {error}", where=self._api.configuration.host, reason="cluster"
-            ) from None
-        return dict(value)
-
-
-def _api_client() -> Any:
-    """A client from the pod's service account or the kubeconfig."""
-    try:
-        from kubernetes import client, config
-    except ModuleNotFoundError:
-        raise FlywheelError(
-            "the kubernetes client is not installed", fix="pip install 'llm-flywheel[cluster]'", reason="missing"
-        ) from None
-    try:
-        config.load_config()
-    except config.ConfigException as error:
-        raise FlywheelError(
-            f"no cluster to talk to: {error}", fix="export KUBECONFIG=… or set deploy.target to local", reason="cluster"
-        ) from None
-    return client.ApiClient()
 
 
 def apply_service(spec: ServiceSpec, *, timeout_s: float, cluster: Cluster | None = None) -> str:
