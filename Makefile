@@ -9,7 +9,7 @@ BIN := .venv/bin
 UV := .cache/tools/bin/uv
 UV_VERSION := 0.13.8
 EXTRAS := pipelines train tracking postgres cluster dashboard vllm-cpu dev
-CODE := components pipelines serving dashboard
+CODE := components pipelines serving dashboard cluster
 FILES ?= $(CODE) tests
 
 .PHONY: help
@@ -72,3 +72,27 @@ test: install test-programs ## the tests
 .PHONY: compile
 compile: install ## compile every pipeline to pipelines/compiled/
 	$(BIN)/flywheel compile
+
+# What the local cluster takes from Debian; with KUBECONFIG set, nothing of it is needed.
+CLUSTER_PROGRAMS := containerd runc containernetworking-plugins iptables conntrack iproute2 buildah debootstrap
+.PHONY: cluster-programs
+cluster-programs:
+	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(CLUSTER_PROGRAMS) 2>/dev/null \
+	    | awk '$$2 == "installed" {print $$1}' | sort | comm -13 - <(printf '%s\n' $(CLUSTER_PROGRAMS) | sort)); \
+	  test -z "$$missing" || { echo "installing" $$missing; apt-get update -qq \
+	    && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; }
+
+.PHONY: cluster
+cluster: install ## a Kubernetes on this machine with all we need, or what is missing in the one of KUBECONFIG
+	@test -n "$${KUBECONFIG:-}" || { $(MAKE) --no-print-directory cluster-programs \
+	  && $(BIN)/python -m llm_flywheel.cluster build && manifests/images/build.sh .cache/cluster/images; }
+	@$(BIN)/python -m llm_flywheel.cluster up
+
+.PHONY: cluster-down
+cluster-down: ## end that Kubernetes and everything it started
+	@$(BIN)/python -m llm_flywheel.cluster down
+
+.PHONY: test-cluster
+test-cluster: install ## the tests that need it; starts it when there is none
+	@test -f .cache/cluster/env.sh || $(MAKE) --no-print-directory cluster
+	$(BIN)/pytest -m cluster tests/cluster

@@ -11,7 +11,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 def test_the_package_list_is_the_tree() -> None:
     folders = [
         path.parent.relative_to(ROOT)
-        for top in ("components", "pipelines", "serving", "dashboard")
+        for top in ("cluster", "components", "pipelines", "serving", "dashboard")
         for path in (ROOT / top).rglob("__init__.py")
     ]
     expected = sorted("llm_flywheel." + ".".join(folder.parts) for folder in folders)
@@ -21,7 +21,7 @@ def test_the_package_list_is_the_tree() -> None:
 def test_package_inits_stay_empty_so_that_importing_logic_is_cheap() -> None:
     filled = [
         path
-        for top in ("components", "pipelines", "serving", "dashboard")
+        for top in ("cluster", "components", "pipelines", "serving", "dashboard")
         for path in (ROOT / top).rglob("__init__.py")
         if path.read_text().strip()
     ]

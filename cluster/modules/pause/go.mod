@@ -1,0 +1,3 @@
+module llm-flywheel/cluster/pause
+
+go 1.25.0
