@@ -63,14 +63,15 @@ def up(given: str) -> None:
     installer.run()
     pipeline = CACHE / "pipeline.kubeconfig"
     installer.pipeline_kubeconfig(pipeline)
-    variables = {"KUBECONFIG": str(pipeline), **installer.environment()}
+    gateway = installer.gateway_url()
+    variables = {"KUBECONFIG": str(pipeline), **installer.environment(), "FLYWHEEL_GATEWAY": gateway}
     script = CACHE / "env.sh"
     script.unlink(missing_ok=True)
     script.touch(mode=0o600)
     script.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
     make_bucket(variables)
     print(f"\nThe cluster is up ({time.monotonic() - started:.0f} s).")
-    print(f"  Gateway        {installer.gateway_url() or 'none yet'}")
+    print(f"  Gateway        {gateway or 'none yet'}")
     print(f"  as admin       export KUBECONFIG={admin}")
     print(f"  as a pipeline  source {script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script}")
     if node is None:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sysconfig
 import time
 from base64 import b64decode
 from collections.abc import Iterable
@@ -59,12 +60,13 @@ class Installer:
             self._apply_retried(self._pullable(part.bodies(self._program)))
         for part in missing:
             self._wait(part.wait)
-        overlay = "local" if self._node is not None else "base"
-        print(f"applying manifests/{'overlays/local' if overlay == 'local' else 'base'}", flush=True)
-        folder = ROOT / "manifests" / ("overlays/local" if overlay == "local" else "base")
-        self._apply_retried(self._ours(kustomize(self._program, folder)))
-        if any(part.name.startswith("MinIO") for part in missing):
+        if self._node is not None:
+            self._manifests("overlays/local")
+        elif not self._present(("servingruntime", f"--namespace={NAMESPACE}", "flywheel-vllm")):
+            self._manifests("overlays/trainjob")
+        if not self._present(("secret", f"--namespace={NAMESPACE}", "flywheel-storage")):
             self._apply(self._settings())
+        self._record([])
 
     def environment(self) -> dict[str, str]:
         """What a process needs to use the cluster as ``flywheel-pipeline``: variables by name."""
@@ -114,16 +116,16 @@ class Installer:
         return list(json.loads(text))
 
     def _missing(self) -> list[Part]:
-        """Parts that the cluster lacks, or that an earlier try of ours began."""
+        """Parts that the cluster lacks, or that an earlier try of ours began and did not finish."""
         begun = self._kubectl(
             "get", "configmap", _RECORD["name"], f"--namespace={_RECORD['namespace']}", "--ignore-not-found", "-o",
             "jsonpath={.data.parts}",
         ).split(";")  # fmt: skip
-        return [part for part in PARTS if part.name in begun or not self._present(part)]
+        return [part for part in PARTS if part.name in begun or not self._present(part.present)]
 
-    def _present(self, part: Part) -> bool:
+    def _present(self, what: tuple[str, ...]) -> bool:
         try:
-            return bool(self._kubectl("get", *part.present, "--ignore-not-found", "-o", "name"))
+            return bool(self._kubectl("get", *what, "--ignore-not-found", "-o", "name"))
         except FlywheelError as error:
             if "doesn't have a resource type" in error.what:
                 return False
@@ -217,14 +219,14 @@ class Installer:
         data = {"AWS_ENDPOINT_URL": f"http://{endpoint}", "AWS_REGION": "us-east-1"}
         return [secret, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}]
 
-    def _ours(self, bodies: list[Body]) -> list[Body]:
-        """Our manifests, with this machine's Python environment where the local overlay has a placeholder."""
-        import sysconfig
-
+    def _manifests(self, name: str) -> None:
+        """Apply our manifests, with this machine's Python environment where the local overlay has a placeholder."""
+        print(f"applying manifests/{name}", flush=True)
+        bodies = kustomize(self._program, ROOT / "manifests" / name)
         for body in bodies:
             if body["kind"] == "PersistentVolume" and "hostPath" in body["spec"]:
                 body["spec"]["hostPath"]["path"] = sysconfig.get_paths()["purelib"]
-        return bodies
+        self._apply_retried(bodies)
 
     def _secret(self, namespace: str, name: str) -> dict[str, str]:
         found = self._kubectl("get", "secret", name, f"--namespace={namespace}", "-o", "json")

@@ -14,7 +14,7 @@ from llm_flywheel.cluster.pki import Authority
 from llm_flywheel.cluster.programs import module_dir
 
 Body = dict[str, Any]
-HERE = Path(__file__).parent / "parts"
+HERE = Path(__file__).parent / "objects"
 GATEWAY = {"name": "kserve-ingress-gateway", "namespace": "kserve"}
 
 
@@ -62,7 +62,7 @@ def gateway_api(kubectl: Path) -> list[Body]:
 def kserve(kubectl: Path) -> list[Body]:
     """KServe in Standard mode with Gateway API, its webhooks served with a certificate of our own making."""
     config = module_dir("kserve", "github.com/kserve/kserve") / "config"
-    bodies = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}]
+    bodies: list[Body] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}]
     for name in ("crd/full", "rbac", "manager", "webhook", "configmap"):
         bodies += kustomize(kubectl, config / name)
     bodies += objects((config / "storagecontainers" / "default.yaml").read_text(encoding="utf-8"))
@@ -149,7 +149,7 @@ def training_operator(kubectl: Path) -> list[Body]:
 def trainer(kubectl: Path) -> list[Body]:
     """Trainer v2 with its torch runtime; it needs JobSet."""
     root = module_dir("trainer", "github.com/kubeflow/trainer/v2") / "manifests"
-    bodies = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubeflow-system"}}]
+    bodies: list[Body] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubeflow-system"}}]
     for name in ("crds", "manager", "rbac", "webhook"):
         bodies += kustomize(kubectl, root / "base" / name)
     bodies += objects((root / "base" / "runtimes" / "torch_distributed.yaml").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _VALID = timedelta(days=3650)
 
@@ -48,7 +48,7 @@ class Authority:
         """A certificate for a client (user ``name`` of group ``organisation``) or a server at ``hosts``."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = _builder(_name(name, organisation), self._name, key.public_key())
-        uses = [x509.ExtendedKeyUsageOID.CLIENT_AUTH, x509.ExtendedKeyUsageOID.SERVER_AUTH]
+        uses = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
         made = made.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         if hosts:
             made = made.add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), False)
