@@ -31,11 +31,14 @@ $(UV):
 .PHONY: install
 install: .venv/installed ## set up .venv with locked, hashed versions
 
+PIN = $(UV) pip compile pyproject.toml --quiet --overrides requirements/overrides.txt --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11
+TRAINER_EXTRAS := pipelines postgres train tracking cluster
 .PHONY: lock
-lock: | $(UV) ## resolve requirements/lock.txt again
-	$(UV) pip compile pyproject.toml $(EXTRAS:%=--extra %) --quiet $(LOCK_FLAGS) --overrides requirements/overrides.txt \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 \
-	  -o requirements/lock.txt
+lock: | $(UV) ## resolve requirements/*.txt again
+	$(PIN) $(EXTRAS:%=--extra %) $(LOCK_FLAGS) -o requirements/lock.txt
+	$(PIN) --extra pipelines --extra postgres --constraints requirements/lock.txt -o requirements/core.txt
+	$(PIN) $(TRAINER_EXTRAS:%=--extra %) --constraints requirements/lock.txt -o requirements/trainer.txt
 
 .PHONY: demo
 demo: install ## run the whole flywheel on this machine

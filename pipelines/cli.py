@@ -221,12 +221,21 @@ def _add_rollout(commands: "Commands") -> None:
     replay = actions.add_parser("replay", help="recompute a stored decision from its evidence")
     replay.add_argument("evidence", type=Path, help="evidence file, or a run id for the evidence of that run")
     replay.set_defaults(command=_replay)
+    resume = actions.add_parser("resume", help="go on with a rollout whose controller has died")
+    resume.add_argument("run", type=Path, help="folder of the run, or its id")
+    resume.set_defaults(command=_resume)
 
 
 def _replay(arguments: Arguments) -> int:
     from llm_flywheel.pipelines.replay import replay
 
     return replay(arguments.evidence, Settings.from_env())
+
+
+def _resume(arguments: Arguments) -> int:
+    from llm_flywheel.pipelines.resume import resume
+
+    return resume(arguments.run, Settings.from_env())
 
 
 def _add_audit(commands: "Commands") -> None:

@@ -20,9 +20,7 @@ EXTRAS = {
 }
 
 
-def main(
-    target: str, as_json: bool, host: str | None, settings: Settings, *, token: str = "", kubeconfig: Path | None = None
-) -> int:
+def main(target: str, as_json: bool, host: str | None, settings: Settings, *, token: str = "") -> int:
     """Check everything that ``target`` needs and print the result.
 
     Args:
@@ -31,12 +29,11 @@ def main(
         host: KFP API address; needed by the target ``kubeflow``.
         settings: Where this machine keeps things.
         token: Bearer token for ``host``.
-        kubeconfig: Instead of the one kubectl uses.
 
     Returns:
         Exit status: 1 when something required is missing, else 0.
     """
-    results = run_checks(plan(target, host, settings, token=token, kubeconfig=kubeconfig))
+    results = run_checks(plan(target, host, settings, token=token))
     healthy = all(check.ok or not check.required for check in results)
     if as_json:
         answer = {"target": target, "ok": healthy, "checks": [asdict(check) for check in results]}
@@ -46,9 +43,7 @@ def main(
     return 0 if healthy else 1
 
 
-def plan(
-    target: str, host: str | None, settings: Settings, *, token: str = "", kubeconfig: Path | None = None
-) -> list[Planned]:
+def plan(target: str, host: str | None, settings: Settings, *, token: str = "") -> list[Planned]:
     """The checks of a target, not yet run."""
     if target not in TARGETS:
         raise FlywheelError(f"no such target: {target!r}", fix=f"choose {', '.join(TARGETS)}", reason="target")
@@ -60,7 +55,7 @@ def plan(
     if target == "cluster":
         from llm_flywheel.pipelines.checks_cluster import cluster_checks
 
-        planned += cluster_checks(kubeconfig)
+        planned += cluster_checks()
     if target == "kubeflow" or host:
         planned.append(Planned("KFP API", lambda: services.kfp_api(host, token), required=target == "kubeflow"))
     return planned

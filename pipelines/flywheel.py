@@ -119,9 +119,9 @@ def build(profile: Profile = DEFAULT_PROFILE) -> Any:
                     ),
                     train=True,
                 )
-                # Not retried: a second rollout of the same canary would judge it on other evidence. Not in an `If` of
-                # its own, for the case that nothing was deployed: kfp.local 2.17 never runs an `If` inside an `If`.
-                profile.light(
+                # A retry goes on with what was seen before it. Not in an `If` of its own, for the case that nothing was
+                # deployed: kfp.local 2.17 never runs an `If` inside an `If`.
+                profile.outside(
                     rollout(
                         config=section["rollout"],
                         endpoint=deployed.outputs["endpoint"],

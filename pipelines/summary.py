@@ -69,6 +69,8 @@ def _next_steps(result: RunResult, settings: Settings, kept: bool) -> str:
     endpoint = endpoint_of(result.run_dir)
     if kept and endpoint:
         lines += ["Ask the model:", *ask_commands(endpoint), f"Stop it:\n  {flywheel} down {result.run_id}"]
+    elif result.status == OK and endpoint and endpoint.get("target") == "cluster":
+        lines += ["Ask the model through the cluster's Gateway:", ask_gateway(endpoint)]
     elif result.status == OK and endpoint:
         lines += ["Ask the model (starts it, and prints how to ask):", f"  {flywheel} serve {endpoint['model']}"]
     return "\n".join(lines)
@@ -89,6 +91,17 @@ def ask_commands(endpoint: dict[str, Any]) -> list[str]:
         f"-H 'Content-Type: application/json' -d {shlex.quote(body)}",
         f"  {_program('python')} -c {shlex.quote(code)}",
     ]
+
+
+def ask_gateway(endpoint: dict[str, Any]) -> str:
+    """The command that asks a service in a cluster a question, whatever version answers."""
+    where = endpoint["variants"]["stable"]
+    messages = [{"role": "user", "content": endpoint["example_question"]}]
+    body = json.dumps({"model": endpoint["model"], "messages": messages}, ensure_ascii=False)
+    return (
+        f"  curl -s {where['url']}/v1/chat/completions -H 'Host: {where['host']}' "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    )
 
 
 def _mlflow(uri: str) -> str:

@@ -89,10 +89,12 @@ class Cluster:
         """JSON merge patch; None takes a field away."""
         return self._object("PATCH", path_of(named), change, content="application/merge-patch+json")
 
-    def delete(self, named: Mapping[str, Any], propagation: str = "Background") -> bool:
+    def delete(
+        self, named: Mapping[str, Any], propagation: str = "Background", timeout_s: float = CALL_TIMEOUT_S
+    ) -> bool:
         """Delete one object; returns whether there was one."""
         try:
-            self._object("DELETE", path_of(named), query={"propagationPolicy": propagation})
+            self._object("DELETE", path_of(named), query={"propagationPolicy": propagation}, timeout_s=timeout_s)
         except Refused as error:
             if error.status == 404:
                 return False
@@ -102,6 +104,39 @@ class Cluster:
     def object_at(self, path: str) -> Body:
         """What the server keeps at a path, such as ``/version`` or ``/apis/serving.kserve.io/v1beta1``."""
         return self._object("GET", path)
+
+    def version(self) -> str:
+        """Version of the API server."""
+        return str(self.object_at("/version")["gitVersion"])
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Whether the server knows a kind; discovery is open to every account."""
+        try:
+            found = self.object_at(f"/apis/{api_version}")
+        except Refused as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(resource["kind"] == kind for resource in found.get("resources") or ())
+
+    def allowed(self, verb: str, group: str, resource: str, namespace: str = "") -> bool:
+        """Whether this account may do ``verb`` (SelfSubjectAccessReview).
+
+        Args:
+            verb: Such as ``get``.
+            group: API group; empty for the core group.
+            resource: Plural, with its subresource if any: ``pods/log``.
+            namespace: Empty for all namespaces, and for what has none.
+        """
+        plural, _, subresource = resource.partition("/")
+        asked = {"verb": verb, "group": group, "resource": plural, "subresource": subresource, "namespace": namespace}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        answer = self._object(
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            {**review, "spec": {"resourceAttributes": asked}},
+        )
+        return bool(answer["status"]["allowed"])
 
     def text(self, path: str, query: Mapping[str, str] | None = None, timeout_s: float = CALL_TIMEOUT_S) -> str:
         """GET text, such as a log or, through the server's proxy, a pod's ``/metrics``."""
@@ -131,9 +166,15 @@ class Cluster:
                 yield rest.decode("utf-8", "replace")
 
     def _object(
-        self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None, content: str = ""
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        content: str = "",
+        timeout_s: float = CALL_TIMEOUT_S,
     ) -> Body:
-        with self._open(method, path, body, dict(query or {}), content, CALL_TIMEOUT_S) as answer:
+        with self._open(method, path, body, dict(query or {}), content, timeout_s) as answer:
             return dict(json.loads(answer.read() or b"{}"))
 
     def _open(self, method: str, path: str, body: Any, query: dict[str, str], content: str, timeout_s: float) -> Any:
@@ -156,7 +197,7 @@ class Cluster:
                 headers=headers,
                 preload_content=False,
                 retries=False,
-                timeout=Timeout(connect=5.0, read=timeout_s),
+                timeout=Timeout(connect=min(5.0, timeout_s), read=timeout_s),
             )
         except HTTPError as error:
             raise self._silent(error) from None

@@ -26,6 +26,8 @@ class Settings:
         s3_region: ``AWS_REGION``.
         actor: Who acts, for audit events (``FLYWHEEL_ACTOR``, default the login name).
         mlflow_run_id: MLflow run that KFP opened for this step (``MLFLOW_RUN_ID``), or empty.
+        pod_name: Pod of this step in a cluster (``KFP_POD_NAME``), or empty.
+        pod_uid: Its uid (``KFP_POD_UID``).
     """
 
     home: Path
@@ -40,6 +42,8 @@ class Settings:
     s3_region: str
     actor: str
     mlflow_run_id: str = ""
+    pod_name: str = ""
+    pod_uid: str = ""
 
     @property
     def cache_dir(self) -> Path:
@@ -78,4 +82,6 @@ class Settings:
             s3_region=env.get("AWS_REGION", "us-east-1"),
             actor=env.get("FLYWHEEL_ACTOR") or env.get("USER") or f"uid-{os.getuid()}",
             mlflow_run_id=env.get("MLFLOW_RUN_ID", ""),
+            pod_name=env.get("KFP_POD_NAME", ""),
+            pod_uid=env.get("KFP_POD_UID", ""),
         )

@@ -10,14 +10,15 @@ from llm_flywheel.components.common.cluster import Cluster
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.report import markdown_table
 from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.components.deploy.cluster import serve_in_cluster
 from llm_flywheel.components.deploy.config import DeployConfig
 from llm_flywheel.components.deploy.local import Running, serve, write_endpoint
 from llm_flywheel.components.deploy.manifests import service_spec, write_manifests
 from llm_flywheel.components.deploy.versions import Registered, read_versions
-from llm_flywheel.serving.inference_service.client import apply_service
+from llm_flywheel.serving.inference_service.address import Address
 from llm_flywheel.serving.inference_service.config import ServiceSpec
 from llm_flywheel.serving.ledger.ledger import Ledger
-from llm_flywheel.serving.rollout.plan import CANARY, STABLE, weights_for
+from llm_flywheel.serving.rollout.plan import CANARY, STABLE
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def run(
     settings: Settings,
     cluster: Cluster | None = None,
 ) -> Deployed:
-    """Serve the champion as stable and ``version`` as canary; in a cluster the canary gets no traffic yet.
+    """Serve the champion as stable and ``version`` as canary.
 
     Args:
         config: Where and how.
@@ -62,8 +63,8 @@ def run(
     Raises:
         FlywheelError: The registry has no such version, the mode cannot split, or a variant does not answer.
     """
-    if config.target == "cluster":
-        # No rollout can watch a canary in a cluster before issue 4, and traffic that nobody watches is no canary's.
+    if config.target == "cluster" and config.mode == "knative":
+        # Nothing of ours steers Knative's split, and traffic that nobody watches is no canary's.
         config = config.model_copy(update={"canary_percent": 0})
     stable, canary = read_versions(settings, name, version)
     models = {STABLE: stable, CANARY: canary}
@@ -83,7 +84,7 @@ def run(
             raise
         audit("done", {"endpoint": deployed.endpoint, "weights": dict(deployed.weights)})
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(markdown(config, name, deployed, running), encoding="utf-8")
+    report.write_text(markdown(config, name, spec, deployed, running), encoding="utf-8")
     return deployed
 
 
@@ -100,10 +101,11 @@ def _act(
         return Deployed("", files, models, {}), None
     if config.target == "cluster":
         _readable_from_cluster(models)
-        endpoint = apply_service(spec, timeout_s=config.runtime.startup_timeout_s, cluster=cluster)
-        return Deployed(endpoint, files, models, weights_for(config.canary_percent)), None
-    running = serve(config, name, models, settings)
-    write_endpoint(running, name, models, settings, config.smoke_prompt)
+        running = serve_in_cluster(config, name, models, spec, settings, cluster)
+        write_endpoint(running, name, models, settings, config.smoke_prompt, spec)
+    else:
+        running = serve(config, name, models, settings)
+        write_endpoint(running, name, models, settings, config.smoke_prompt)
     return Deployed(running.gateway.base_url, files, models, running.weights), running
 
 
@@ -119,7 +121,7 @@ def _readable_from_cluster(models: Mapping[str, Registered]) -> None:
                 )
 
 
-def markdown(config: DeployConfig, name: str, deployed: Deployed, running: Running | None) -> str:
+def markdown(config: DeployConfig, name: str, spec: ServiceSpec, deployed: Deployed, running: Running | None) -> str:
     """The report: what serves, how to ask it, what to apply to a cluster."""
     weights = deployed.weights
     rows = [
@@ -128,22 +130,54 @@ def markdown(config: DeployConfig, name: str, deployed: Deployed, running: Runni
     ]
     text = f"# Deployment of {name} ({config.target})\n\n"
     text += markdown_table(["variant", "version", "per cent", "weights", "base"], rows)
-    if config.target == "cluster":
-        text += "\nThe canary runs but gets no traffic: nothing watches a rollout in a cluster yet.\n"
     if running is not None:
-        answers = [
-            [variant, running.upstreams[variant].url, " ".join(answer.split())]
-            for variant, answer in running.answers.items()
-        ]
-        text += f"\n## Smoke test\n\nAsked: `{config.smoke_prompt}`\n\n"
-        text += markdown_table(["variant", "server", "answer"], answers)
-        text += f"\n## Ask it\n\n{ask(running.gateway.base_url, name, running.gateway.key_file)}"
+        text += _running(config, name, running)
+    if running is not None and running.address is not None:
+        return text + _in_cluster(name, spec, running, running.address)
     text += "\n## In a cluster\n\n```\n"
     text += "".join(f"kubectl apply --server-side -f {path.name}\n" for path in deployed.manifests)
     text += "```\n\nApply each file when what the one before it started is ready.\n"
+    account = spec.service_account or "default"
+    text += f"They need, in namespace {spec.namespace}, what `manifests/base` makes (ServiceAccount {account}, "
+    text += f"ServingRuntime {spec.serving_runtime}, its middleware) and the Secret with the object storage's keys.\n"
     if any(model.uri.startswith("file://") for model in deployed.models.values()):
         text += "The URIs are folders of one machine: publish to `s3://` first (`FLYWHEEL_OBJECT_STORE`).\n"
     return text
+
+
+def _running(config: DeployConfig, name: str, running: Running) -> str:
+    server = next(iter(running.upstreams.values())).url
+    answers = [
+        [variant, running.upstreams[variant].url if variant in running.upstreams else server, " ".join(answer.split())]
+        for variant, answer in running.answers.items()
+    ]
+    text = f"\n## Smoke test\n\nAsked: `{config.smoke_prompt}`\n\n"
+    text += markdown_table(["variant", "server", "answer"], answers)
+    return text + f"\n## Ask it\n\n{ask(running.gateway.base_url, name, running.gateway.key_file)}"
+
+
+def _in_cluster(name: str, spec: ServiceSpec, running: Running, where: Address) -> str:
+    pods = [[variant, ", ".join(names)] for variant, names in running.pods.items()]
+    text = f"\n## In the cluster\n\n{markdown_table(['variant', 'pods'], pods)}"
+    text += f"\nThe weights are in HTTPRoute `{spec.name}`, namespace `{spec.namespace}`. "
+    text += "Whoever asks the Gateway itself is not metered:\n\n"
+    return text + ask_directly(where, name)
+
+
+def ask_directly(where: Address, model: str) -> str:
+    """Commands that ask the model through the cluster's Gateway, without key and ledger."""
+    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    curl, client = "", ""
+    if where.host:
+        curl, client = f' -H "Host: {where.host}"', f', default_headers={{"Host": "{where.host}"}}'
+    return f"""```
+curl {where.url}/v1/chat/completions{curl} -H "Content-Type: application/json" -d '{body}'
+```
+
+```python
+client = OpenAI(base_url="{where.url}/v1", api_key="none"{client})
+```
+"""
 
 
 def ask(base_url: str, model: str, key_file: Path) -> str:

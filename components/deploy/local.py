@@ -1,8 +1,8 @@
 """Deploy to this machine: real vLLM servers behind the gateway, both variants asked before traffic is split."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from llm_flywheel.components.common.files import write_json
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.deploy.config import DeployConfig
 from llm_flywheel.components.deploy.versions import Registered, fetch
+from llm_flywheel.serving.inference_service.address import Address
+from llm_flywheel.serving.inference_service.config import ServiceSpec
 from llm_flywheel.serving.local.gateway import LocalGateway, Upstream, start_gateway
 from llm_flywheel.serving.local.processes import Server, reap
 from llm_flywheel.serving.local.vllm import ServerPlan, Variant, plan_servers, start_vllm
@@ -27,6 +29,8 @@ class Running:
         servers: Process name to process id.
         weights: Weights in force.
         answers: What each variant said to the smoke test.
+        address: Where a cluster's Gateway answers, for target ``cluster``.
+        pods: Names of the pods by variant, for target ``cluster``.
     """
 
     gateway: LocalGateway
@@ -34,6 +38,8 @@ class Running:
     servers: Mapping[str, int]
     weights: Mapping[str, int]
     answers: Mapping[str, str]
+    address: Address | None = None
+    pods: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def serve(config: DeployConfig, name: str, models: Mapping[str, Registered], settings: Settings) -> Running:
@@ -44,7 +50,7 @@ def serve(config: DeployConfig, name: str, models: Mapping[str, Registered], set
     Raises:
         FlywheelError: A server does not start, or a variant does not answer.
     """
-    run_dir = _run_dir(settings)
+    run_dir = run_dir_of(settings, "local")
     reap(run_dir, "")
     try:
         plans = plan_servers([_variant(variant, model, settings) for variant, model in models.items()])
@@ -64,11 +70,19 @@ def serve(config: DeployConfig, name: str, models: Mapping[str, Registered], set
     return Running(gateway, upstreams, pids, weights, answers)
 
 
-def _run_dir(settings: Settings) -> Path:
-    if settings.run_dir is None or not settings.run_id:
+def run_dir_of(settings: Settings, target: str) -> Path:
+    """The folder of the run, where the gateway that we start keeps its config, its key and its process id.
+
+    Raises:
+        FlywheelError: There is none, as in a pod of Kubeflow Pipelines.
+    """
+    given = {"FLYWHEEL_RUN_DIR": settings.run_dir, "FLYWHEEL_RUN_ID": settings.run_id}
+    missing = [name for name, value in given.items() if not value]
+    if settings.run_dir is None or missing:
         raise FlywheelError(
-            "target local needs a run folder, which `flywheel run` makes",
-            fix="set deploy.target to cluster or none in a cluster",
+            f"target {target} starts the gateway on this machine, in a run folder, and there is none: "
+            f"{' and '.join(missing)} not set",
+            fix="start the run with `flywheel run`, which makes one, or set deploy.target: none",
             reason="no_run_dir",
         )
     return settings.run_dir
@@ -94,7 +108,7 @@ def _upstreams(servers: list[tuple[ServerPlan, Server]], models: Mapping[str, Re
 
 
 def smoke_test(gateway: LocalGateway, variant: str, config: DeployConfig) -> str:
-    """Ask one variant one question through the gateway.
+    """Ask one question through the gateway: one variant, or for an empty name whichever the split chooses.
 
     Returns:
         The answer.
@@ -110,9 +124,10 @@ def smoke_test(gateway: LocalGateway, variant: str, config: DeployConfig) -> str
     except (TypeError, KeyError, IndexError):
         tokens, text = 0, ""
     served = answer.headers.get("x-flywheel-variant", "")
-    if not tokens or served != variant:
+    if not tokens or served != (variant or served):
         raise FlywheelError(
-            f"{variant} does not answer: status {answer.status}, variant {served or 'none'}, {answer.text[:300]}",
+            f"{variant or 'the model'} does not answer: status {answer.status}, variant {served or 'none'}, "
+            f"{answer.text[:300]}",
             where=gateway.base_url,
             reason="smoke_test",
         )
@@ -120,9 +135,23 @@ def smoke_test(gateway: LocalGateway, variant: str, config: DeployConfig) -> str
 
 
 def write_endpoint(
-    running: Running, name: str, models: Mapping[str, Registered], settings: Settings, question: str = "Hello"
+    running: Running,
+    name: str,
+    models: Mapping[str, Registered],
+    settings: Settings,
+    question: str = "Hello",
+    service: ServiceSpec | None = None,
 ) -> Path:
-    """Write ``endpoint.json`` into the run folder: what rollout, dashboard and the user's commands need."""
+    """Write ``endpoint.json`` into the run folder: what rollout, dashboard and the user's commands need.
+
+    Args:
+        running: What was started.
+        name: Registered model.
+        models: Versions by variant.
+        settings: The run.
+        question: For the commands that a person is shown.
+        service: What runs in a cluster, for target ``cluster``.
+    """
     gateway = running.gateway
     value: dict[str, Any] = {
         "base_url": gateway.base_url,
@@ -144,10 +173,13 @@ def write_endpoint(
                 "base_uri": model.base_uri,
                 "url": running.upstreams[variant].url,
                 "model": running.upstreams[variant].model,
+                "host": running.upstreams[variant].host,
             }
             for variant, model in models.items()
         },
     }
-    path = _run_dir(settings) / "endpoint.json"
+    if service is not None:
+        value |= {"target": "cluster", "service": service.model_dump(mode="json")}
+    path = run_dir_of(settings, "local") / "endpoint.json"
     write_json(path, value)
     return path

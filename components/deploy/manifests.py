@@ -12,9 +12,10 @@ from llm_flywheel.serving.inference_service.build import stages
 from llm_flywheel.serving.inference_service.config import ServiceSpec
 
 _NOTES = {
-    "stable": "All traffic on stable. Wait until it is ready before you apply the next file.",
-    "canary": "The canary. Wait until it is ready before you apply the next file, if there is one.",
-    "split": "The canary's share of the traffic.",
+    "stable": "All traffic on stable. Where another version has it now, apply the InferenceService first, and the "
+    "HTTPRoute when that is ready.",
+    "canary": "The canary, which gets what asks for it by header. Apply when stable is ready.",
+    "split": "The canary's share of the traffic. Apply when the canary is ready.",
 }
 
 
@@ -24,10 +25,10 @@ def service_spec(config: DeployConfig, name: str, stable: Registered, canary: Re
     Raises:
         FlywheelError: A name or a URI cannot be used in Kubernetes.
     """
-    shared = ("namespace", "mode", "split", "kserve_version", "hostnames", "service_account", "replicas", "logger_url")
+    shared = ServiceSpec.model_fields.keys() & DeployConfig.model_fields.keys() - {"gateway", "runtime"}
     values: dict[str, Any] = {key: getattr(config, key) for key in shared}
     values |= {"name": name, "gateway": config.gateway.model_dump(), "runtime": config.runtime.model_dump()}
-    values |= {"stable": _version(stable), "canary": _version(canary), "canary_percent": config.canary_percent}
+    values |= {"stable": _version(stable), "canary": _version(canary)}
     return bind(ServiceSpec, values, where=f"deploy of {name}")
 
 

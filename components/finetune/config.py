@@ -19,24 +19,32 @@ class SecretEnv(Section):
 class ClusterJob(Section):
     """What a training job asks a cluster for."""
 
-    namespace: str = Field("kubeflow", description="Namespace of the job.", min_length=1)
+    namespace: str = Field("flywheel", description="Namespace of the job.", min_length=1)
     image: str = Field("", description="Trainer image; empty means the image that the pipeline was compiled with.")
     workers: int = Field(1, ge=1, le=512, description="Pods that train together.")
-    cpu: str = Field("4", description="CPU request and limit of a pod.")
+    cpu: str = Field("4", description="CPU request of a pod.", min_length=1)
+    cpu_limit: str = Field("", description="CPU limit of a pod; empty means the request.")
     memory: str = Field("16Gi", description="Memory request and limit of a pod.")
     gpus: int = Field(0, ge=0, le=16, description="Accelerators of a pod.")
     gpu_resource: str = Field("nvidia.com/gpu", description="Resource name of an accelerator.")
     shared_memory: str = Field("2Gi", description="Size of /dev/shm.")
-    volume_claim: str = Field("", description="PersistentVolumeClaim to mount at /workspace; empty means none.")
-    service_account: str = Field("", description="Service account of the pods; empty means the namespace's default.")
-    priority_class: str = Field("", description="PriorityClass of the pods.")
+    volume_claim: str = Field("", description="PersistentVolumeClaim to mount read-only at /workspace, if any.")
+    service_account: str = Field("flywheel-training", description="Service account of the pods.")
+    priority_class: str = Field("", description="PriorityClass of the pods; not for a TrainJob, whose runtime has it.")
+    runtime: str = Field("flywheel-torch", description="TrainingRuntime or ClusterTrainingRuntime of a TrainJob.")
     queue: str = Field("", description="Kueue LocalQueue; empty means none.")
     node_selector: dict[str, str] = Field(default_factory=dict, description="Labels a node must have.")
     tolerations: list[dict[str, str | int]] = Field(default_factory=list, description="Kubernetes tolerations.")
-    env_from_secrets: list[SecretEnv] = Field(default_factory=list, description="Variables taken from Secrets.")
-    backoff_limit: int = Field(3, ge=0, description="Restarts before the job counts as failed.")
-    ttl_seconds: int = Field(86_400, ge=0, description="Seconds a finished job is kept.")
-    deadline_seconds: int | None = Field(None, ge=60, description="Longest run time; unbounded by default.")
+    storage_secret: str = Field("flywheel-storage", description="Secret with the credentials of the object storage.")
+    settings_map: str = Field("flywheel-settings", description="ConfigMap with AWS_ENDPOINT_URL and AWS_REGION.")
+    env: dict[str, str] = Field(default_factory=dict, description="Plain variables of the pods; no credentials.")
+    env_from_secrets: list[SecretEnv] = Field(default_factory=list, description="More variables taken from Secrets.")
+    ttl_seconds: int = Field(86_400, ge=0, description="Seconds a finished PyTorchJob is kept.")
+    queue_timeout_seconds: int | None = Field(None, ge=1, description="Longest wait until all pods run.")
+    run_timeout_seconds: int | None = Field(None, ge=1, description="Longest run of all pods.")
+    start_timeout_seconds: int = Field(
+        300, ge=1, description="Longest wait for a pod that cannot start: image, Secret or admission."
+    )
 
 
 class FinetuneConfig(Section):
@@ -73,9 +81,11 @@ class FinetuneConfig(Section):
     logging_steps: int = Field(5, ge=1, description="Steps between progress lines.")
     evals_per_epoch: int = Field(1, ge=0, description="Validation losses per epoch; 0 means none.")
 
-    launcher: Literal["local", "pytorchjob"] = Field("local", description="Where training runs.")
+    launcher: Literal["local", "pytorchjob", "trainjob", "auto"] = Field(
+        "local", description="Where training runs; auto means the kind of job that the cluster knows."
+    )
     nproc_per_node: int = Field(1, ge=1, le=64, description="Training processes per machine or pod.")
-    cluster: ClusterJob = Field(default_factory=ClusterJob, description="For launcher: pytorchjob.")
+    cluster: ClusterJob = Field(default_factory=ClusterJob, description="For a job on a cluster.")
 
     @model_validator(mode="after")
     def _adapter_has_targets(self) -> "FinetuneConfig":

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,11 @@ class TrainingLog:
             values[f"{name}_examples"] = split["examples"]
             values[f"{name}_dropped"] = sum(split["dropped"].values())
         return {name: float(value) for name, value in values.items() if math.isfinite(value)}
+
+
+def progress_text(event: Mapping[str, Any]) -> str:
+    """What to show beside the percentage of a progress event."""
+    return f"loss {event['loss']:.3f}, {event['tok_s']:,} tokens/s, {event['eta_s']:.0f} s left"
 
 
 def parse_event(line: str) -> dict[str, Any]:

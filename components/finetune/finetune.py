@@ -10,11 +10,11 @@ from typing import Any
 
 from llm_flywheel.components.base_model.resolve import LINEAGE, read_lineage, resolve_base
 from llm_flywheel.components.common.dataset import read_manifest
-from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.report import Page
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.finetune.config import FinetuneConfig
 from llm_flywheel.components.finetune.events import TrainingLog
+from llm_flywheel.components.finetune.kubernetes import ClusterLauncher
 from llm_flywheel.components.finetune.launcher import Launcher
 from llm_flywheel.components.finetune.local import LocalLauncher
 
@@ -41,12 +41,12 @@ def run(
     Raises:
         FlywheelError: The training failed, or no launcher of that name runs here.
     """
-    launcher = launcher_for(config)
-    pretrained = resolve_base(base, settings)
+    launcher = launcher_for(config, settings)
+    pretrained = base_for(config, base, settings)
     work = _work_folder(settings)
     try:
         job = work / "job.json"
-        values = {"config": config.model_dump(), "base": str(pretrained), "dataset": str(dataset.resolve())}
+        values = {"config": config.model_dump(), "base": pretrained, "dataset": str(dataset.resolve())}
         job.write_text(json.dumps({**values, "output": str(work / "model")}), encoding="utf-8")
         log = launcher.run(job)
         shutil.copytree(work / "model", model, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFTOVERS))
@@ -69,16 +69,20 @@ def _work_folder(settings: Settings) -> Path:
     return folder
 
 
-def launcher_for(config: FinetuneConfig) -> Launcher:
+def launcher_for(config: FinetuneConfig, settings: Settings) -> Launcher:
     """The launcher that the config names; raises FlywheelError where it cannot run."""
     if config.launcher == "local":
         return LocalLauncher(config.nproc_per_node)
-    raise FlywheelError(
-        "this version builds the PyTorchJob body but does not submit it yet",
-        where=f"finetune.launcher: {config.launcher}",
-        fix="--set finetune.launcher=local",
-        reason="launcher",
-    )
+    return ClusterLauncher(config, settings)
+
+
+def base_for(config: FinetuneConfig, base: Path, settings: Settings) -> str:
+    """The base model as the launcher takes it: a folder or a Hub id; pods fetch what lies in S3 themselves."""
+    if config.launcher != "local" and not (base / "config.json").is_file():
+        reference = str(read_lineage(base).get("reference", ""))
+        if reference.startswith("s3://"):
+            return reference
+    return str(resolve_base(base, settings))
 
 
 def lineage_of(

@@ -5,19 +5,19 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.progress import Progress
-from llm_flywheel.components.finetune.events import TrainingLog, failure_text
+from llm_flywheel.components.finetune.events import TrainingLog, failure_text, progress_text
+from llm_flywheel.components.finetune.launcher import sigterm_exits
 
 GRACE_S = 5.0
+TRAIN = "llm_flywheel.components.finetune.train"
 
 
 class LocalLauncher:
@@ -28,7 +28,7 @@ class LocalLauncher:
         module: Module to run on every rank.
     """
 
-    def __init__(self, nproc: int = 1, module: str = "llm_flywheel.components.finetune.train") -> None:
+    def __init__(self, nproc: int = 1, module: str = TRAIN) -> None:
         self._nproc, self._module = nproc, module
 
     def run(self, job: Path) -> TrainingLog:
@@ -42,15 +42,18 @@ class LocalLauncher:
             SystemExit: This process got SIGTERM; the training is stopped first.
         """
         log = TrainingLog()
-        with job.with_name("train.log").open("w", encoding="utf-8") as copy, self._process(job) as process:
+        command = torchrun(["--standalone", f"--nproc-per-node={self._nproc}"], self._module, job)
+        with (
+            job.with_name("train.log").open("w", encoding="utf-8") as copy,
+            running(command, self._nproc, stdout=subprocess.PIPE) as process,
+        ):
             assert process.stdout is not None
             with Progress("fine-tuning", 100) as progress:
                 for line in process.stdout:
                     copy.write(line)
                     event = log.feed(line)
                     if "pct" in event:
-                        detail = f"loss {event['loss']:.3f}, {event['tok_s']:,} tokens/s, {event['eta_s']:.0f} s left"
-                        progress.update(int(event["pct"]), detail)
+                        progress.update(int(event["pct"]), progress_text(event))
             status = process.wait()
         if log.error:
             raise FlywheelError(log.error, where="finetune", reason=log.reason)
@@ -61,27 +64,37 @@ class LocalLauncher:
             )
         return log
 
-    def command(self, job: Path) -> list[str]:
-        """The command line."""
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self._nproc}"]
-        return [*torchrun, "--max-restarts=0", "-m", self._module, "--config", str(job)]
 
-    @contextmanager
-    def _process(self, job: Path) -> Iterator["subprocess.Popen[str]"]:
+def torchrun(options: Sequence[str], module: str, job: Path) -> list[str]:
+    """The command line that runs a module on every rank."""
+    # Not the script `torchrun`: it is missing where the packages are on PYTHONPATH alone.
+    command = [sys.executable, "-m", "torch.distributed.run", "--max-restarts=0"]
+    return [*command, *options, "-m", module, "--config", str(job)]
+
+
+@contextmanager
+def running(command: Sequence[str], nproc: int, stdout: int | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """Run torchrun as a child; the child and every rank end with this context, on SIGTERM, too.
+
+    Args:
+        command: See `torchrun`.
+        nproc: Training processes of this machine.
+        stdout: ``subprocess.PIPE`` for the whole output, None to let it pass.
+    """
+    with sigterm_exits():
         process = subprocess.Popen(
-            self.command(job),
-            stdout=subprocess.PIPE,
+            command,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=child_environment(os.environ, self._nproc),
+            env=child_environment(os.environ, nproc),
             start_new_session=True,  # Ctrl-C on the terminal reaches this process alone, which then ends the tree
             preexec_fn=_die_with_parent,
         )
         try:
-            with _terminating(process):
-                yield process
+            yield process
         finally:
             stop_tree(process)
             if process.stdout is not None:
@@ -121,24 +134,6 @@ def stop_tree(process: "subprocess.Popen[str]", grace_s: float = GRACE_S) -> Non
 def _signal(process: psutil.Process, number: int) -> None:
     with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-
-
-@contextmanager
-def _terminating(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """While this lasts, SIGTERM ends the child's tree and then this process with status 143."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stop_tree(process)
-        raise SystemExit(128 + number)
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _die_with_parent() -> None:

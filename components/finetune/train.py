@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +27,22 @@ class Job(Section):
     """What one training run needs to know."""
 
     config: FinetuneConfig = Field(description="The finetune section.")
-    base: str = Field(description="Folder or Hub id of the base model.")
-    dataset: str = Field(description="Curated dataset folder.")
-    output: str = Field(description="Folder for the adapter or the weights.")
+    base: str = Field(description="Folder or Hub id of the base model; for `node` a URI, too.")
+    dataset: str = Field(description="Curated dataset folder; for `node` a URI.")
+    output: str = Field(description="Folder for the adapter or the weights; for `node` a URI.")
 
 
-def main() -> int:
-    """Train; 0 when the model was written, 1 when a person can act on the failure."""
+def run_job(work: Callable[[Job], int]) -> int:
+    """Read the job of the command line and do it; 1, and an event, when a person can act on the failure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True)
     text = parser.parse_args().config
     try:
         values = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
-        train(bind(Job, values, where="job"))
+        return work(bind(Job, values, where="job"))
     except FlywheelError as error:
         say({"error": str(error), "reason": error.reason})
         return 1
-    return 0
 
 
 def say(event: Mapping[str, Any]) -> None:
@@ -51,30 +50,35 @@ def say(event: Mapping[str, Any]) -> None:
     print(json.dumps(event), flush=True)
 
 
-def train(job: Job) -> None:
-    """Fine-tune and save; only rank 0 writes and talks.
+def train(job: Job) -> int:
+    """Fine-tune and save; only rank 0 writes and talks. Returns 0.
 
     Raises:
         FlywheelError: There is nothing to train on, the base model cannot be loaded, or the loss is not finite.
     """
     import transformers
-    from datasets import Dataset, disable_progress_bars
+    from datasets import disable_progress_bars
     from trl import SFTTrainer
 
     disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.set_seed(job.config.seed)
+    args = _arguments(job)  # joins the process group: rank and world size are known from here on
     tokenizer, model = _load(job)
-    splits = {name: _examples(job, name, tokenizer) for name in ("train", "validation")}
+    splits = {name: _examples(job, name, tokenizer, args.process_index) for name in ("train", "validation")}
     if not splits["train"]:
         raise FlywheelError("no example is left to train on", where=f"{job.dataset}/train.parquet", reason="no_data")
     evaluate = bool(splits["validation"]) and job.config.evals_per_epoch > 0
-    per_step = job.config.micro_batch_size * job.config.gradient_accumulation_steps * job.config.nproc_per_node
+    if evaluate:
+        per_step = job.config.micro_batch_size * job.config.gradient_accumulation_steps * args.world_size
+        steps_per_epoch = math.ceil(len(splits["train"]) / per_step)
+        args.eval_strategy = transformers.IntervalStrategy.STEPS
+        args.eval_steps = max(1, steps_per_epoch // job.config.evals_per_epoch)
     trainer = SFTTrainer(
         model=model,
-        args=_arguments(job, math.ceil(len(splits["train"]) / per_step), evaluate),
-        train_dataset=Dataset.from_list(splits["train"]),
-        eval_dataset=Dataset.from_list(splits["validation"]) if evaluate else None,
+        args=args,
+        train_dataset=_table(splits["train"]),
+        eval_dataset=_table(splits["validation"]) if evaluate else None,
         processing_class=tokenizer,
         peft_config=_adapter(job.config),
     )
@@ -88,6 +92,7 @@ def train(job: Job) -> None:
         tokenizer.save_pretrained(job.output)
         tokens = int(trainer.state.num_input_tokens_seen) or reporter.tokens
         say({"done": True, "steps": trainer.state.global_step, "train_loss": outcome.training_loss, "tokens": tokens})
+    return 0
 
 
 def _load(job: Job) -> tuple[Any, Any]:
@@ -106,20 +111,23 @@ def _load(job: Job) -> tuple[Any, Any]:
     return tokenizer, model
 
 
-def _examples(job: Job, split: str, tokenizer: Any) -> list[dict[str, list[int]]]:
+def _examples(job: Job, split: str, tokenizer: Any, rank: int) -> list[dict[str, list[int]]]:
     path = Path(job.dataset) / f"{split}.parquet"
     if split == "validation" and not path.exists():
         return []
     examples = build_examples(read_table(path)["messages"].to_pylist(), tokenizer, job.config.sequence_len)
-    if _rank() == 0:
+    if rank == 0:
         say({"split": split, "examples": len(examples.rows), "tokens": examples.tokens, "dropped": examples.dropped})
     return examples.rows
 
 
-def _rank() -> int:
-    import torch.distributed as dist
+def _table(rows: list[dict[str, list[int]]]) -> Any:
+    import pyarrow as pa
+    from datasets import Dataset
 
-    return int(dist.get_rank()) if dist.is_initialized() else 0
+    # Without a fingerprint all rows are hashed for a cache that is not used, and hashing fails for packages that are
+    # on PYTHONPATH and not under sys.prefix (dill).
+    return Dataset(pa.Table.from_pylist(rows), fingerprint="examples")
 
 
 def _adapter(config: FinetuneConfig) -> Any:
@@ -136,7 +144,7 @@ def _adapter(config: FinetuneConfig) -> Any:
     )
 
 
-def _arguments(job: Job, steps_per_epoch: int, evaluate: bool) -> Any:
+def _arguments(job: Job) -> Any:
     import torch
     from trl import SFTConfig
 
@@ -162,8 +170,6 @@ def _arguments(job: Job, steps_per_epoch: int, evaluate: bool) -> Any:
         train_sampling_strategy="group_by_length" if config.group_by_length else "random",
         max_length=config.sequence_len,
         dataset_kwargs={"skip_prepare_dataset": True},
-        eval_strategy="steps" if evaluate else "no",
-        eval_steps=max(1, steps_per_epoch // max(1, config.evals_per_epoch)),
         save_strategy="no",
         logging_steps=config.logging_steps,
         logging_first_step=True,
@@ -229,4 +235,4 @@ def _reporter() -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(train))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.serving.inference_service.config import ServiceSpec
 from llm_flywheel.serving.rollout.backend import root_of
 from llm_flywheel.serving.rollout.plan import VARIANTS
 
@@ -19,6 +20,7 @@ class Endpoint:
         api_key: Key for questions.
         admin_token: Token for weights.
         versions: Registered version per variant.
+        service: The service in a cluster whose route splits the traffic; None where the gateway itself does.
     """
 
     base_url: str
@@ -26,6 +28,7 @@ class Endpoint:
     api_key: str
     admin_token: str
     versions: dict[str, str]
+    service: ServiceSpec | None = None
 
 
 def read_endpoint(run_dir: Path | None, expected_url: str) -> Endpoint:
@@ -53,6 +56,7 @@ def read_endpoint(run_dir: Path | None, expected_url: str) -> Endpoint:
             api_key=_secret(Path(value["key_file"])),
             admin_token=_secret(Path(value["admin_token_file"])),
             versions={variant: str(value["versions"][variant]) for variant in VARIANTS},
+            service=ServiceSpec.model_validate(value["service"]) if value.get("target") == "cluster" else None,
         )
     except FileNotFoundError:
         raise FlywheelError("no endpoint was deployed", where=str(path), reason="no_endpoint") from None

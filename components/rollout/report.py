@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from llm_flywheel.components.common.report import Page
+from llm_flywheel.serving.rollout.evidence import PodFacts
 from llm_flywheel.serving.rollout.plan import CANARY, VARIANTS, Metric
 from llm_flywheel.serving.rollout.record import Look, Record
 
@@ -50,7 +51,12 @@ def build(record: Record, traffic: Mapping[str, int], traffic_error: str = "") -
             "Right: evidence of non-inferiority; every metric must be above the line for promotion.",
         )
     page.heading("Weights")
-    page.figure(weights_figure(record), "Canary share of the traffic, as read back from the router at every look.")
+    page.figure(
+        weights_figure(record),
+        "Canary share of the traffic, as read back from the router at every look. Shaded: nobody watched.",
+    )
+    _interruptions(page, record)
+    _pods(page, record)
     _decisions(page, record)
     if traffic or traffic_error:
         page.heading("Traffic client")
@@ -121,6 +127,63 @@ def _counted(record: Record, variant: str, kind: str) -> str:
     return f"{sum(count.bad for count in counts if count)}/{judged}"
 
 
+def _interruptions(page: Page, record: Record) -> None:
+    found = [look for look in record.looks if look.seen.unwatched]
+    if not found:
+        return
+    page.heading("Interruptions")
+    page.text("Nobody watched before each of these moments; requests of that time are no evidence.")
+    rows = [
+        [
+            f"{look.seen.start - record.started:.1f} s",
+            f"{look.seen.unwatched:.1f} s",
+            sum(look.seen.of(variant).excluded.get("unwatched", 0) for variant in VARIANTS),
+            look.decision.weights[CANARY],
+        ]
+        for look in found
+    ]
+    page.table(["went on at", "not watched for", "requests left out", "canary %"], rows)
+
+
+def _pods(page: Page, record: Record) -> None:
+    """What the pods say, beside what the gateway recorded of the same time."""
+    lost = sum(look.seen.unattributed for look in record.looks)
+    if lost:
+        page.text(f"Requests that the router failed by itself, so that no variant is known: {lost}.")
+    known = [look.seen for look in record.looks if look.seen.pods is not None]
+    if not known:
+        return
+    page.heading("Pods")
+    rows, totals = [], []
+    for variant in VARIANTS:
+        looks = [seen.pods[variant] for seen in known if seen.pods is not None]
+        facts = [pod for look in looks for pod in look.pods]
+        for name in dict.fromkeys(pod.name for pod in facts):
+            mine = [pod for pod in facts if pod.name == name]
+            last = mine[-1]
+            gone = "" if any(pod.name == name for pod in looks[-1].pods) else "gone"
+            ttft = [pod.ttft_s for pod in mine if pod.ttft_s is not None]
+            mean = sum(ttft) / len(ttft) if ttft else None
+            problem = ", ".join(dict.fromkeys(pod.problem for pod in mine if pod.problem)) or "-"
+            state = gone or ("ready" if last.ready else "not ready")
+            rows.append([variant, name, state, last.restarts, problem, *_answers(mine), _ms(mean)])
+        recorded = sum(look.seen.of(variant).requests for look in record.looks)
+        totals.append([variant, recorded, *_answers(facts)])
+    page.table(["variant", "pod", "at the end", "restarts", "problems", "answers", "5xx", "mean TTFT"], rows)
+    page.text(
+        "Of the same time: what the gateway recorded, and what the pods counted. Many more answers than records mean "
+        "that somebody asks the pods without the gateway."
+    )
+    page.table(["variant", "recorded by the gateway", "answered by pods", "5xx by pods"], totals)
+
+
+def _answers(facts: Sequence[PodFacts]) -> tuple[int | str, int | str]:
+    """Answers and 5xx of pods over several looks."""
+    served = [pod.served for pod in facts if pod.served is not None]
+    errors = [pod.errors for pod in facts if pod.errors is not None]
+    return (sum(served), sum(errors)) if served else ("no data", "no data")
+
+
 def _decisions(page: Page, record: Record) -> None:
     page.heading("Decisions")
     rows = [
@@ -176,6 +239,10 @@ def weights_figure(record: Record) -> "Figure":
     figure = Figure(figsize=(9, 2.2), layout="constrained")
     axes = figure.subplots()
     axes.step(times, weights, where="post", color=COLOURS[0])
+    for look in record.looks:
+        if look.seen.unwatched:
+            end = look.seen.start - record.started
+            axes.axvspan(end - look.seen.unwatched, end, color="#8884", linewidth=0)
     axes.set(xlabel="seconds", ylabel="canary %", ylim=(-3, 103))
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -14,7 +14,6 @@ from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.serving.gateway.auth import Keyring, check_admin
 from llm_flywheel.serving.gateway.config import GatewayConfig, VariantName
 from llm_flywheel.serving.gateway.http import (
-    CLIENT_GONE,
     ClientGone,
     Receive,
     Refusal,
@@ -27,13 +26,12 @@ from llm_flywheel.serving.gateway.http import (
 )
 from llm_flywheel.serving.gateway.meter import UsageWriter
 from llm_flywheel.serving.gateway.routing import Route, choose, sticky_point
-from llm_flywheel.serving.gateway.upstream import Exchange, Upstream
+from llm_flywheel.serving.gateway.upstream import VARIANT_HEADER, Exchange, Upstream
 from llm_flywheel.serving.ledger.ledger import Ledger
 from llm_flywheel.serving.ledger.prices import PriceTable, priced
 
 logger = logging.getLogger(__name__)
 
-VARIANT_HEADER = "x-flywheel-variant"
 SESSION_HEADER = "x-session-id"
 ACTOR_HEADER = "x-flywheel-actor"  # percent-encoded
 REQUEST_ID_HEADER = "x-request-id"
@@ -130,7 +128,7 @@ class Gateway:
             exchange.finish(refusal.outcome, 200 if response.started else refusal.status)
             await response.refuse(refusal)
         except ClientGone:
-            exchange.finish("aborted", CLIENT_GONE)
+            pass  # what has happened until then is what is recorded
         except Exception:
             logger.exception("request failed", extra={"request_id": exchange.request_id})
             exchange.finish("upstream_error", 200 if response.started else 500)
@@ -152,10 +150,18 @@ class Gateway:
         body = json_object(await read_body(scope, receive, self._config.max_body_bytes))
         route = self._route(body)
         exchange.model = route.model
-        name = self._choose(scope, route, key.user)
-        variant = route.variants[name]
-        exchange.variant, exchange.version, exchange.upstream = name, variant.version, variant.url
-        response.headers[VARIANT_HEADER] = name
+        pinned = header(scope, VARIANT_HEADER)
+        name = route.pinned(pinned) if pinned else None
+        if route.by_router:
+            variant = next(iter(route.variants.values()))
+            exchange.pinned = name
+            exchange.versions = {item.version: each for each, item in route.variants.items()}
+        else:
+            name = name or self._choose(scope, route, key.user)
+            variant = route.variants[name]
+            exchange.variant, exchange.version = name, variant.version
+            response.headers[VARIANT_HEADER] = name
+        exchange.upstream = variant.url
         await _unless_gone(self._upstream.forward(scope["path"], body, variant, exchange, response), receive)
 
     def _route(self, body: dict[str, object]) -> Route:
@@ -170,9 +176,6 @@ class Gateway:
         return route
 
     def _choose(self, scope: Scope, route: Route, user: str) -> VariantName:
-        pinned = header(scope, VARIANT_HEADER)
-        if pinned:
-            return route.pinned(pinned)
         session = header(scope, SESSION_HEADER)
         point = sticky_point(self._secret, route.model, user, session) if session else self._rng.random() * 100
         return choose(route.weights, point)
@@ -194,22 +197,24 @@ class Gateway:
         route = self._routes.get(model)
         if route is None:
             raise Refusal(404, f"the model {model!r} does not exist", code="model_not_found")
+        weights = route.weights
         if scope["method"] == "PUT":
             values = json_object(await read_body(scope, receive, self._config.max_body_bytes))
             weights = route.parse_weights(values)
             async with self._admin_lock:
                 await self._audit(unquote(header(scope, ACTOR_HEADER)) or "admin", route, weights)
                 route.set_weights(weights)
-        await response.whole(200, orjson.dumps(route.weights))
+        await response.whole(200, orjson.dumps(weights))
 
     def announce(self, actor: str) -> None:
-        """Write the weights that are in force at the start to the audit chain.
+        """Write the weights that are in force at the start to the audit chain; those of a router are not ours.
 
         Raises:
             FlywheelError: The ledger refuses.
         """
         for route in self._routes.values():
-            self._append_weights(actor, route, {}, route.weights)
+            if not route.by_router:
+                self._append_weights(actor, route, {}, route.weights)
 
     def _append_weights(
         self, actor: str, route: Route, before: dict[VariantName, int], after: dict[VariantName, int]

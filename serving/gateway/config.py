@@ -52,7 +52,8 @@ class VariantConfig(Section):
     url: str = Field(description="Base URL of an OpenAI-compatible server, with or without /v1.")
     model: str = Field(min_length=1, description="Model name there; a LoRA adapter's name on a vLLM server.")
     version: str = Field("", description="Registered model version, for the ledger.")
-    weight: int = Field(ge=0, le=100, description="Per cent of the traffic at start.")
+    weight: int = Field(0, ge=0, le=100, description="Per cent of the traffic at start, where this gateway splits.")
+    host: str = Field("", description="Host header for the server; default: its address.")
 
     @field_validator("url")
     @classmethod
@@ -67,10 +68,24 @@ class RouteConfig(Section):
     """One public model name and the variants that share its traffic."""
 
     variants: dict[VariantName, VariantConfig] = Field(min_length=1)
+    split_by: Literal["gateway", "router"] = Field(
+        "gateway",
+        description="gateway: by the weights here. router: what all variants have as url splits the traffic (a Gateway "
+        "API gateway); answers name their version in x-flywheel-version, and a session cannot be kept on a variant.",
+    )
 
     @model_validator(mode="after")
-    def _sum(self) -> Self:
-        problem = check_weights({name: item.weight for name, item in self.variants.items()}, set(self.variants))
+    def _splits(self) -> Self:
+        weights: dict[str, int] = {name: item.weight for name, item in self.variants.items()}
+        if self.split_by == "gateway":
+            problem = check_weights(weights, set(self.variants))
+        elif any(weights.values()):
+            problem = "a route that a router splits has no weights here"
+        else:
+            ways = {(item.url, item.host, item.model) for item in self.variants.values()}
+            problem = "" if len(ways) == 1 else "one router needs one url, host and model for all variants"
+            if len({item.version for item in self.variants.values()}) < len(self.variants):
+                problem = "a router's answers name their version: variants need different ones"
         if problem:
             raise ValueError(problem)
         return self

@@ -38,12 +38,21 @@ class Route:
 
     def __init__(self, model: str, config: RouteConfig) -> None:
         self.model = model
+        self.by_router = config.split_by == "router"
         self.variants: dict[VariantName, VariantConfig] = dict(config.variants)
         self._weights: dict[VariantName, int] = {name: item.weight for name, item in config.variants.items()}
 
     @property
     def weights(self) -> dict[VariantName, int]:
-        """Per cent per variant, as in force now."""
+        """Per cent per variant, as in force now; those of a router are the router's: a Refusal with status 409."""
+        if self.by_router:
+            way = next(iter(self.variants.values()))
+            raise Refusal(
+                409,
+                f"the traffic of {self.model!r} is split behind {way.url}: its weights are in the HTTPRoute for host "
+                f"{way.host or way.url.partition('://')[2]}",
+                code="split_by_router",
+            )
         return dict(self._weights)
 
     def parse_weights(self, values: Mapping[str, object]) -> dict[VariantName, int]:

@@ -1,7 +1,7 @@
 """Asking a model server and passing its answer on while it is being made."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -25,6 +25,10 @@ _SAME_FOR_CALLER: dict[int, tuple[Outcome, int]] = {
     503: ("unavailable", 503),
     504: ("timeout", 504),
 }
+# A Gateway that reaches no pod says so itself.
+_GATEWAYS_OWN = frozenset({502, 503, 504})
+VARIANT_HEADER = "x-flywheel-variant"
+VERSION_HEADER = "x-flywheel-version"
 _HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 _STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -35,7 +39,11 @@ _STREAM_HEADERS = {
 
 @dataclass
 class Exchange:
-    """One request as it is known so far; becomes the usage row."""
+    """One request as it is known so far; becomes the usage row.
+
+    Where a router splits the traffic, ``versions`` holds the variants by version, ``pinned`` the one that the caller
+    wants, and the answer says which it was.
+    """
 
     request_id: str
     run_id: str
@@ -52,10 +60,16 @@ class Exchange:
     ttft_s: float | None = None
     outcome: Outcome = "aborted"  # until something else has happened
     status: int = CLIENT_GONE
+    pinned: VariantName | None = None
+    versions: Mapping[str, VariantName] | None = None
 
     def finish(self, outcome: Outcome, status: int) -> None:
         """Say how it ended."""
         self.outcome, self.status = outcome, status
+
+    def answered_by(self, version: str) -> None:
+        """Say which version a router chose; empty for an answer that no model server gave."""
+        self.version, self.variant = version, (self.versions or {}).get(version)
 
     def elapsed(self) -> float:
         """Seconds since the request arrived."""
@@ -134,12 +148,20 @@ class Upstream:
         """
         data = upstream_body(body, variant.model, continuous=self._config.usage_in_every_chunk)
         headers = {**_HEADERS, "x-request-id": exchange.request_id}
+        if variant.host:
+            headers["host"] = variant.host
+        if exchange.pinned:
+            headers[VARIANT_HEADER] = exchange.pinned
         async with (
             self._explained(exchange),
             self._session.post(variant.url + path, data=data, headers=headers, allow_redirects=False) as answer,
         ):
+            if exchange.versions is not None:
+                exchange.answered_by(answer.headers.get(VERSION_HEADER, ""))
+                if exchange.variant:
+                    response.headers[VARIANT_HEADER] = exchange.variant
             if answer.status != 200:
-                await _refuse(answer)
+                await _refuse(answer, from_model=exchange.versions is None or bool(exchange.version))
             if answer.content_type == "text/event-stream":
                 await _pass_stream(answer, body, exchange, response)
             else:
@@ -148,7 +170,7 @@ class Upstream:
     @asynccontextmanager
     async def _explained(self, exchange: Exchange) -> AsyncIterator[None]:
         """Turn the client's exceptions into refusals that say which variant it was."""
-        who = f"the {exchange.variant} variant of {exchange.model}"
+        who = f"the {exchange.variant} variant of {exchange.model}" if exchange.variant else f"{exchange.model}"
         try:
             async with asyncio.timeout(self._config.request_timeout_s):
                 yield
@@ -191,6 +213,9 @@ async def _pass_stream(
         exchange.tokens = meter.tokens
         if meter.first_token and exchange.ttft_s is None:
             exchange.ttft_s = exchange.elapsed()
+        if meter.done and meter.error is None:
+            # A caller may hang up at [DONE], before the upstream has closed its stream: it has got everything.
+            exchange.finish("ok", 200)
         if passed:
             await response.chunk(passed)
     if meter.error is None and not meter.done:
@@ -199,11 +224,14 @@ async def _pass_stream(
     await response.end()
 
 
-async def _refuse(answer: aiohttp.ClientResponse) -> None:
+async def _refuse(answer: aiohttp.ClientResponse, *, from_model: bool) -> None:
     outcome, status = classify(answer.status)
+    who = "the model server" if from_model else "the router, not a model server,"
+    if not from_model:
+        outcome = "unavailable" if answer.status in _GATEWAYS_OWN else "upstream_error"
     message, code = _reason(await answer.read()), "upstream_refused"
     if outcome != "client_error":
-        message, code = f"the model server answered {answer.status}: {message}", "upstream_error"
+        message, code = f"{who} answered {answer.status}: {message}", "upstream_error"
     kind = "invalid_request_error" if outcome == "client_error" else "server_error"
     retry = answer.headers.get("retry-after")
     raise Refusal(

@@ -1,111 +1,93 @@
-"""Brings a service into a cluster: server-side apply, stage by stage, each when the one before is ready."""
+"""Brings a service into a cluster: server-side apply, stage by stage, each object when the one before is in force."""
 
+import contextlib
 import time
+from collections.abc import Collection
 
-from llm_flywheel.components.common.cluster import Body, Cluster
+from llm_flywheel.components.common.cluster import Body, Cluster, reference
 from llm_flywheel.components.common.errors import FlywheelError
-from llm_flywheel.serving.inference_service.build import stages
+from llm_flywheel.serving.inference_service.address import Address, who_answers
+from llm_flywheel.serving.inference_service.build import service_name, split_of, stages
 from llm_flywheel.serving.inference_service.config import ServiceSpec
+from llm_flywheel.serving.inference_service.ready import wait_ready, weights_of
+from llm_flywheel.serving.inference_service.route import canary_taken_back, retire
 
-_POLL_S = 5.0
+NATIVE_TIMEOUT_S = 30.0
+_REACH_TIMEOUT_S = 60.0
 
 
-def apply_service(spec: ServiceSpec, *, timeout_s: float, cluster: Cluster | None = None) -> str:
-    """Bring a service into the cluster and wait until every stage is ready.
+def apply_service(spec: ServiceSpec, cluster: Cluster, *, timeout_s: float) -> None:
+    """Bring a service into the cluster and wait until every object of every stage is in force.
+
+    What is there already and equal is left as it is. Versions of the service that are neither stable nor canary
+    (an interrupted rollout left them) are removed as soon as stable has the traffic, and so is a canary that does not
+    get ready.
 
     Args:
         spec: The service.
-        timeout_s: Longest wait for a stage, seconds.
-        cluster: Default: the one of the environment.
-
-    Returns:
-        Base URL for OpenAI clients.
+        cluster: Where to.
+        timeout_s: Longest wait for one InferenceService, seconds.
 
     Raises:
-        FlywheelError: The cluster refuses, a stage is not ready in time, or clients have no address to reach it at.
+        FlywheelError: The cluster refuses, an object does not come into force, or a native split is not one.
     """
-    cluster = cluster or Cluster()
-    for bodies in stages(spec).values():
-        for body in bodies:
-            cluster.apply(body)
-        for body in bodies:
-            if body["kind"] == "InferenceService":
+    split = split_of(spec)
+    for stage, bodies in stages(spec).items():
+        with contextlib.nullcontext() if stage == "stable" else canary_taken_back(spec, cluster):
+            for body in bodies:
+                cluster.apply(body)
                 wait_ready(cluster, body, timeout_s)
-    return address(cluster, spec)
+            if split == "native" and stage == "canary":
+                _require_native_weights(cluster, spec)
+        if stage == "stable" and split == "pair" and spec.gateway is not None:
+            retire(cluster, spec, keep=[spec.stable, *([spec.canary] if spec.canary else [])])
 
 
-def wait_ready(cluster: Cluster, body: Body, timeout_s: float, poll_s: float = _POLL_S) -> None:
-    """Wait until an InferenceService and its canary are ready.
+def _require_native_weights(cluster: Cluster, spec: ServiceSpec) -> None:
+    """See the canary's weight in the route that KServe made.
+
+    KServe 0.20.0 accepts ``spec.canary``, reports it ready with its per cent, and writes no weights.
+    """
+    name, component = service_name(spec, spec.stable), spec.canary.slug if spec.canary else ""
+    wanted = {f"{name}-predictor": 100 - spec.canary_percent, f"{name}-{component}-predictor": spec.canary_percent}
+    wanted = {service: weight for service, weight in wanted.items() if weight}
+    route = reference("gateway.networking.k8s.io/v1", "HTTPRoute", spec.namespace, name)
+    deadline = time.monotonic() + NATIVE_TIMEOUT_S
+    found: dict[str, int] = {}
+    while time.monotonic() < deadline:
+        found = weights_of(cluster.find(route) or _NO_ROUTE)
+        if found == wanted:
+            return
+        time.sleep(1.0)
+    raise FlywheelError(
+        f"KServe reports the canary ready at {spec.canary_percent} %, but its HTTPRoute carries {found} instead of "
+        f"{wanted}: the canary would get no traffic, and was taken back",
+        where=f"InferenceService/{name} in {spec.namespace}",
+        fix="set deploy.split: pair, which works on every version (KServe before 0.21 writes no weights)",
+        reason="unsplittable",
+    )
+
+
+_NO_ROUTE: Body = {"spec": {"rules": []}}
+
+
+def wait_reached(
+    where: Address, versions: Collection[str], variant: str = "", timeout_s: float = _REACH_TIMEOUT_S
+) -> None:
+    """Wait until the Gateway's proxy brings a request, pinned to a variant or not, to one of the versions.
 
     Raises:
-        FlywheelError: Not in time; with what its conditions say.
+        FlywheelError: It does not, in time; with what answered instead.
     """
     deadline = time.monotonic() + timeout_s
-    while True:
-        waiting = not_ready(cluster.get(body))
-        if not waiting:
-            return
+    while (answered := who_answers(where, variant)).version not in versions:
         if time.monotonic() >= deadline:
+            nameless = answered.status == 200 and not answered.version
             raise FlywheelError(
-                f"not ready after {timeout_s:.0f} s: {waiting}",
-                where=f"InferenceService/{body['metadata']['name']}",
-                reason="timeout",
+                f"a request for {variant or 'the model'} does not reach version {' or '.join(sorted(versions))}: "
+                f"status {answered.status}, version {answered.version or 'not named'}",
+                where=f"{where.url}, host {where.host}",
+                fix="the ServingRuntime must run vLLM with the middleware of manifests/base" if nameless else "",
+                reason="unreached",
             )
-        time.sleep(poll_s)
-
-
-def not_ready(found: Body) -> str:
-    """What an InferenceService still waits for, or empty.
-
-    ``Ready`` alone stays true during an update and ignores canaries: a Knative revision must have become the
-    latest ready one, and Standard mode reports its canaries apart.
-    """
-    status = found.get("status") or {}
-    conditions = {item["type"]: item for item in status.get("conditions") or []}
-    for kind in ("Ready", "LatestDeploymentReady", "CanaryPredictorReady"):
-        condition = conditions.get(kind)
-        if condition is None and kind != "Ready":
-            continue
-        if condition is None or condition.get("status") != "True":
-            return f"{kind}: {(condition or {}).get('message') or (condition or {}).get('reason') or 'unknown'}"
-    predictor = (status.get("components") or {}).get("predictor") or {}
-    created, ready = predictor.get("latestCreatedRevision"), predictor.get("latestReadyRevision")
-    if created != ready:
-        return f"revision {created}; ready is {ready}"
-    missing = [item["name"] for item in status.get("canaryStatuses") or [] if not item.get("ready")]
-    return f"canary {', '.join(missing)}" if missing else ""
-
-
-def address(cluster: Cluster, spec: ServiceSpec) -> str:
-    """Where clients reach the service: its host name, the Gateway's address, or KServe's URL.
-
-    Raises:
-        FlywheelError: Neither the Gateway nor KServe names an address.
-    """
-    if spec.hostnames:
-        return f"http://{spec.hostnames[0]}/v1"
-    if spec.mode == "standard" and spec.gateway is not None:
-        where = {"name": spec.gateway.name, "namespace": spec.gateway.namespace or spec.namespace}
-        found = cluster.get({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": where})
-        addresses = (found.get("status") or {}).get("addresses") or []
-        if not addresses:
-            raise _no_address(f"Gateway/{where['name']} in {where['namespace']}")
-        return f"http://{addresses[0]['value']}/v1"
-    service = {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": spec.name, "namespace": spec.namespace},
-    }
-    url = (cluster.get(service).get("status") or {}).get("url", "")
-    if not url:
-        raise _no_address(f"InferenceService/{spec.name} in {spec.namespace}")
-    return f"{url}/v1"
-
-
-def _no_address(where: str) -> FlywheelError:
-    return FlywheelError(
-        "the service runs, but has no address that clients can reach",
-        where=where,
-        fix="see what its status says, or set deploy.hostnames",
-        reason="no_address",
-    )
+        time.sleep(0.5)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, create_engine, event, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -16,11 +16,12 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from llm_flywheel.components.common.errors import FlywheelError, without_password
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.serving.ledger.chain import GENESIS, canonical_json, next_event, verify_chain
-from llm_flywheel.serving.ledger.records import AuditEvent, AuditVerdict, UsageRow
-from llm_flywheel.serving.ledger.tables import audit, audit_head, metadata, usage
+from llm_flywheel.serving.ledger.records import AuditEvent, AuditVerdict, JournalEntry, UsageRow
+from llm_flywheel.serving.ledger.tables import audit, audit_head, metadata, rollout_journal, usage
 
 _USAGE_COLUMNS = tuple(usage.c[field.name] for field in fields(UsageRow))
 _AUDIT_COLUMNS = tuple(audit.c[field.name] for field in fields(AuditEvent))
+_JOURNAL_COLUMNS = tuple(rollout_journal.c[field.name] for field in fields(JournalEntry))
 _BUSY_MS = 30_000  # several processes write; each transaction takes milliseconds
 _SCHEMA_LOCK = 0x666C7977  # any constant; PostgreSQL advisory lock while tables are made
 
@@ -88,14 +89,7 @@ class Ledger:
         """
         if not rows:
             return 0
-        module = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        statement = (
-            module.insert(usage)
-            .on_conflict_do_nothing(index_elements=["request_id"])
-            .execution_options(preserve_rowcount=True)
-        )
-        with self._write() as connection:
-            return connection.execute(statement, [vars(row) for row in rows]).rowcount
+        return self._insert_new(usage, [vars(row) for row in rows])
 
     def usage_between(
         self,
@@ -179,6 +173,39 @@ class Ledger:
             rows = connection.execution_options(yield_per=5_000).execute(select(*_AUDIT_COLUMNS).order_by(audit.c.seq))
             return verify_chain((_event(row) for row in rows), head.seq, head.hash)
 
+    def append_journal(self, entry: JournalEntry) -> bool:
+        """Write one entry of a rollout's journal; it is durable when this returns.
+
+        Returns:
+            Whether it was written; False if the rollout has an entry with this ``seq`` already.
+        """
+        body = json.dumps(entry.body, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return self._insert_new(rollout_journal, [{**vars(entry), "body": body}]) == 1
+
+    def journal(self, run_id: str, model: str, version: str) -> list[JournalEntry]:
+        """The journal of one rollout, from its first entry on; empty if there was none."""
+        mine = {"run_id": run_id, "model": model, "version": version}
+        query = select(*_JOURNAL_COLUMNS).filter_by(**mine).order_by(rollout_journal.c.seq)
+        with self._read() as connection:
+            return [_entry(row) for row in connection.execute(query)]
+
+    def journal_heads(self, model: str) -> list[JournalEntry]:
+        """The last entry of every rollout of a model, oldest first."""
+        key = rollout_journal.c.run_id, rollout_journal.c.version
+        last = select(*key, func.max(rollout_journal.c.seq)).where(rollout_journal.c.model == model).group_by(*key)
+        query = select(*_JOURNAL_COLUMNS).where(
+            rollout_journal.c.model == model, tuple_(*key, rollout_journal.c.seq).in_(last)
+        )
+        with self._read() as connection:
+            return [_entry(row) for row in connection.execute(query.order_by(rollout_journal.c.time))]
+
+    def _insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Insert the rows whose primary key is not there yet; returns how many those were."""
+        module = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        statement = module.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+        with self._write() as connection:
+            return connection.execute(statement, rows).rowcount
+
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         with (
@@ -253,6 +280,11 @@ def _event(row: Row[Any]) -> AuditEvent:
     except ValueError:  # tampered with; the chain check will say so
         values["details"] = {"unreadable": values["details"]}
     return AuditEvent(**values)
+
+
+def _entry(row: Row[Any]) -> JournalEntry:
+    values = row._asdict()
+    return JournalEntry(**{**values, "body": json.loads(values["body"])})
 
 
 def _on_sqlite_connect(connection: Any, _: object) -> None:

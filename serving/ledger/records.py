@@ -99,3 +99,26 @@ class AuditVerdict:
     reason: str = ""
     detail: str = ""
     head: str = ""
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One thing that a rollout did.
+
+    Attributes:
+        run_id: Pipeline run, or empty.
+        model: Served and registered name.
+        version: Version that is the canary.
+        seq: Position in the journal of this rollout, from 0, without gaps.
+        time: Unix seconds UTC.
+        phase: What was done, a constant of `serving.rollout.journal`.
+        body: Facts, as a JSON object.
+    """
+
+    run_id: str
+    model: str
+    version: str
+    seq: int
+    time: float
+    phase: str
+    body: Mapping[str, Any]

@@ -53,3 +53,18 @@ audit_head = Table(
     Column("seq", BigInteger, nullable=False),
     Column("hash", String(64), nullable=False),
 )
+
+# One row per thing that a rollout did, written before it acts on it, so that another process can go on from there.
+# The key is also a fence: two processes that go on with one rollout want the same `seq`, and one of them is refused.
+rollout_journal = Table(
+    "rollout_journal",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("time", Double, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Index("rollout_journal_model", "model"),
+)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
@@ -19,12 +19,13 @@ from llm_flywheel.serving.local.ready import start_ready
 
 @dataclass(frozen=True)
 class Upstream:
-    """A variant behind the gateway: where it answers, its model name there, its version and its share."""
+    """A variant behind the gateway: where it answers, its model name there, its version, its share and its host."""
 
     url: str
     model: str
     version: str
-    weight: int
+    weight: int = 0
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,17 +108,19 @@ def start_gateway(
     run_id: str,
     port: int = 0,
     timeout_s: float = 60.0,
+    split_by: Literal["gateway", "router"] = "gateway",
 ) -> tuple[LocalGateway, Server]:
     """Write the gateway's config and secrets, start it and wait until it answers.
 
     Args:
         model: Public model name.
-        variants: What answers for it, by variant; weights sum to 100.
+        variants: What answers for it, by variant; weights sum to 100 where the gateway splits.
         settings: For the ledger's address and the key's owner.
         run_dir: Folder of the run.
         run_id: Id of the run, written to usage rows.
         port: Wanted port, or 0 for any.
         timeout_s: Longest wait, seconds.
+        split_by: Who splits the traffic; see `RouteConfig`.
 
     Raises:
         FlywheelError: It did not start; with the cause.
@@ -129,7 +132,7 @@ def start_gateway(
     write_secret(key_file, key)
     write_secret(token_file, token)
     config = {
-        "routes": {model: {"variants": {name: vars(item) for name, item in variants.items()}}},
+        "routes": {model: {"split_by": split_by, "variants": {name: vars(item) for name, item in variants.items()}}},
         "keys": [{"id": "local", "sha256": sha256_of(key), "user": settings.actor, "team": "local"}],
         "admin_sha256": sha256_of(token),
         "sticky_secret": secrets.token_urlsafe(32),

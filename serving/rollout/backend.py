@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
 
 from llm_flywheel.components.common.errors import FlywheelError
@@ -26,6 +26,9 @@ class TrafficBackend(Protocol):
 
     def healthy(self) -> bool:
         """Whether the router answers at all; never raises."""
+
+    def settle(self, decision: Literal["promote", "rollback"]) -> None:
+        """Put the final weights in force and remove what no longer serves; may be called again and again."""
 
 
 def put_in_force(
@@ -92,6 +95,9 @@ class GatewayBackend:
     def healthy(self) -> bool:
         """GET /health."""
         return call(f"{self._root}/health", timeout_s=self._timeout_s).ok
+
+    def settle(self, decision: Literal["promote", "rollback"]) -> None:
+        """Nothing is left to do: model servers on one machine end with their run."""
 
     def _admin(self, method: str, body: Any) -> Any:
         answer = call(self._url, method=method, body=body, headers=self._headers, timeout_s=self._timeout_s)

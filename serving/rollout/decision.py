@@ -68,17 +68,38 @@ class MetricEvidence:
 
 
 @dataclass(frozen=True)
+class PodState:
+    """What was learnt from the pods themselves so far.
+
+    Attributes:
+        counted: Restarts of each canary pod when it was last seen; None before the first look.
+        restarts: Restarts of canary pods during the rollout.
+        unready_seconds: Watched time in a row without a ready canary pod.
+        evidence: Of answers with status 5xx, by the pods' own count.
+        canary: The canary's answers by that count.
+    """
+
+    counted: Mapping[str, int] | None = None
+    restarts: int = 0
+    unready_seconds: float = 0.0
+    evidence: MetricEvidence = MetricEvidence()
+    canary: MetricCount = MetricCount()
+
+
+@dataclass(frozen=True)
 class State:
     """Where a rollout stands.
 
     Attributes:
-        entered: Unix seconds at which the current step began.
+        entered: Unix seconds at which the current step began, moved on by the time in which nobody watched.
         step: Index into ``plan.steps``; `WARM_UP` before the first.
         evidence: Per metric kind, over all steps.
         stable_in_step: Judged stable requests in this step.
         canary_in_step: Judged canary requests in this step.
         canary: Canary errors over all steps.
         unreachable: Looks in a row without an answer from the router.
+        unattributed_in_step: Requests in this step that the router failed by itself.
+        pods: What the cluster says about the canary's pods.
     """
 
     entered: float
@@ -88,6 +109,8 @@ class State:
     canary_in_step: int = 0
     canary: MetricCount = MetricCount()
     unreachable: int = 0
+    unattributed_in_step: int = 0
+    pods: PodState = PodState()
 
 
 @dataclass(frozen=True)
@@ -154,8 +177,9 @@ def decide(plan: RolloutPlan, state: State, seen: Observation) -> tuple[State, D
     verdict = (
         _router(plan, state, seen)
         or _guards(plan, state, seen)
+        or _pod_guards(plan, state, seen)
         or _harm(plan, state)
-        or (_warm_up(plan, seen, elapsed) if state.step == WARM_UP else _progress(plan, state, elapsed))
+        or (_warm_up(plan, state, seen, elapsed) if state.step == WARM_UP else _progress(plan, state, seen, elapsed))
     )
     decision = Decision(
         verdict.action,
@@ -167,14 +191,21 @@ def decide(plan: RolloutPlan, state: State, seen: Observation) -> tuple[State, D
         {kind: evidence.log_pass for kind, evidence in state.evidence.items()},
     )
     if verdict.action == "advance":
-        state = replace(state, step=state.step + 1, entered=seen.end, stable_in_step=0, canary_in_step=0)
+        state = replace(
+            state, step=state.step + 1, entered=seen.end, stable_in_step=0, canary_in_step=0, unattributed_in_step=0
+        )
     return state, decision
 
 
 def _fold(plan: RolloutPlan, state: State, seen: Observation) -> State:
-    unreachable = 0 if seen.weights is not None else state.unreachable + 1
+    state = replace(
+        state,
+        entered=state.entered + seen.unwatched,
+        unreachable=0 if seen.weights is not None else state.unreachable + 1,
+        pods=_fold_pods(plan, state, seen),
+    )
     if state.step == WARM_UP:
-        return replace(state, unreachable=unreachable)
+        return state
     none = MetricCount()
     evidence: dict[str, MetricEvidence] = {
         metric.kind: state.evidence[metric.kind].add(
@@ -188,9 +219,31 @@ def _fold(plan: RolloutPlan, state: State, seen: Observation) -> State:
         evidence=evidence,
         stable_in_step=state.stable_in_step + stable.n,
         canary_in_step=state.canary_in_step + canary.n,
-        canary=MetricCount(state.canary.n + canary.n, state.canary.bad + canary.bad),
-        unreachable=unreachable,
+        canary=_sum(state.canary, canary),
+        unattributed_in_step=state.unattributed_in_step + seen.unattributed,
     )
+
+
+def _fold_pods(plan: RolloutPlan, state: State, seen: Observation) -> PodState:
+    before = state.pods
+    if seen.pods is None or seen.pods[CANARY].unknown:
+        return before  # what is not known is neither good nor bad
+    canary = seen.pods[CANARY]
+    counted = {pod.name: pod.restarts for pod in canary.pods}
+    # Restarts before the rollout are history; a pod that came later has had all of its own during the rollout.
+    known = counted if before.counted is None else before.counted
+    new = sum(max(0, restarts - known.get(name, 0)) for name, restarts in counted.items())
+    unready = 0.0 if canary.ready else before.unready_seconds + seen.end - seen.start
+    made = replace(before, counted={**known, **counted}, restarts=before.restarts + new, unready_seconds=unready)
+    theirs, ours = seen.pods[STABLE].answered, canary.answered
+    if state.step == WARM_UP or theirs is None or ours is None:
+        return made
+    evidence = before.evidence.add(plan.by_kind["errors"], theirs, ours)
+    return replace(made, evidence=evidence, canary=_sum(before.canary, ours))
+
+
+def _sum(one: MetricCount, other: MetricCount) -> MetricCount:
+    return MetricCount(one.n + other.n, one.bad + other.bad)
 
 
 def _router(plan: RolloutPlan, state: State, seen: Observation) -> _Verdict | None:
@@ -224,7 +277,55 @@ def _guards(plan: RolloutPlan, state: State, seen: Observation) -> _Verdict | No
             "error_share",
             f"{state.canary.bad} of {state.canary.n} canary requests failed (e-value for harm {_e(harm)})",
         )
+    lost = state.unattributed_in_step
+    if lost >= guards.consecutive_unavailable and lost > guards.unattributed_share * (state.canary_in_step + lost):
+        # Which variant they were meant for nobody knows; a canary that nobody answers for looks just like this.
+        return _Verdict(
+            "rollback",
+            "unattributed",
+            f"{lost} requests in this step were failed by the router itself, beside {state.canary_in_step} "
+            "requests of the canary",
+        )
     return None
+
+
+def _pod_guards(plan: RolloutPlan, state: State, seen: Observation) -> _Verdict | None:
+    if seen.pods is None:
+        return None
+    guards, pods = plan.guards, state.pods
+    problems = seen.pods[CANARY].problems
+    if "CrashLoopBackOff" in problems:
+        return _Verdict("rollback", "canary_crash_loop", f"a canary pod does not stay up: {problems}")
+    if pods.restarts >= guards.restarts:
+        return _Verdict("rollback", "canary_restarts", f"the canary's containers were restarted {pods.restarts} times")
+    if pods.unready_seconds >= guards.not_ready_seconds:
+        return _Verdict("rollback", "canary_not_ready", _unready(state, seen))
+    share = pods.canary.bad / pods.canary.n if pods.canary.n else 0.0
+    harm = pods.evidence.log_harm
+    if share > guards.error_share and harm >= math.log(guards.error_evidence):
+        # As `error_share`, on what the pods counted: also answers that did not come through the gateway.
+        return _Verdict(
+            "rollback",
+            "pods_error_share",
+            f"the canary's pods failed {pods.canary.bad} of {pods.canary.n} answers (e-value for harm {_e(harm)}); "
+            f"the gateway saw {state.canary.bad} errors",
+        )
+    return None
+
+
+def _not_ready(state: State, seen: Observation) -> _Verdict | None:
+    """Why no weight may move to the canary's pods, as the verdict to give when there is no time left."""
+    if seen.pods is None:
+        return None
+    canary = seen.pods[CANARY]
+    if canary.unknown:
+        return _Verdict("inconclusive", "pods_unknown", f"no data on the canary's pods: {canary.unknown}")
+    return None if canary.ready else _Verdict("rollback", "canary_not_ready", _unready(state, seen))
+
+
+def _unready(state: State, seen: Observation) -> str:
+    problems = seen.pods[CANARY].problems if seen.pods is not None else ""
+    return f"no pod of the canary is ready, for {state.pods.unready_seconds:.0f} s" + (problems and f": {problems}")
 
 
 def _harm(plan: RolloutPlan, state: State) -> _Verdict | None:
@@ -240,9 +341,12 @@ def _harm(plan: RolloutPlan, state: State) -> _Verdict | None:
     return None
 
 
-def _warm_up(plan: RolloutPlan, seen: Observation, elapsed: float) -> _Verdict:
+def _warm_up(plan: RolloutPlan, state: State, seen: Observation, elapsed: float) -> _Verdict:
     need = plan.warmup.requests
     short = [f"{metric.kind} {seen.warm.get(metric.kind, 0)}" for metric in plan.metrics if _cold(plan, metric, seen)]
+    blocked = _not_ready(state, seen)
+    if not short and blocked is not None:
+        return blocked if elapsed >= plan.warmup.max_seconds else replace(blocked, action="hold")
     if not short:
         return _Verdict("advance", "baseline_frozen", f"stable's latencies frozen from {need} requests or more")
     if elapsed < plan.warmup.max_seconds:
@@ -258,7 +362,10 @@ def _cold(plan: RolloutPlan, metric: Metric, seen: Observation) -> bool:
     return seen.warm.get(metric.kind, 0) < plan.warmup.requests
 
 
-def _progress(plan: RolloutPlan, state: State, elapsed: float) -> _Verdict:
+def _progress(plan: RolloutPlan, state: State, seen: Observation, elapsed: float) -> _Verdict:
+    blocked = _not_ready(state, seen)
+    if blocked is not None:
+        return blocked if elapsed >= plan.max_seconds else replace(blocked, action="hold")
     waiting = _not_yet(plan, state, elapsed)
     if waiting is None:
         if state.step < len(plan.steps) - 1:

@@ -79,11 +79,69 @@ class VariantCounts:
 
 
 @dataclass(frozen=True)
+class PodFacts:
+    """One pod at one look.
+
+    Attributes:
+        name: Name of the pod.
+        ready: Whether it is ready.
+        restarts: Restarts of its containers since it was made.
+        problem: Why it does not run, as Kubernetes says it (``CrashLoopBackOff``, ``Unschedulable``), or empty.
+        served: Answers since the look before, by the pod's own count; None when it was not to be had.
+        errors: Those with status 5xx.
+        running: Requests in work.
+        waiting: Requests in the queue.
+        ttft_s: Mean seconds to the first token since the look before.
+    """
+
+    name: str
+    ready: bool
+    restarts: int = 0
+    problem: str = ""
+    served: int | None = None
+    errors: int | None = None
+    running: int | None = None
+    waiting: int | None = None
+    ttft_s: float | None = None
+
+
+@dataclass(frozen=True)
+class VariantPods:
+    """The pods of one variant at one look.
+
+    Attributes:
+        wanted: Replicas there should be.
+        pods: Those there are, without ones that are being deleted.
+        unknown: Why the cluster could not be asked, or empty; ``pods`` says nothing then.
+    """
+
+    wanted: int
+    pods: Sequence[PodFacts] = ()
+    unknown: str = ""
+
+    @property
+    def ready(self) -> int:
+        """Ready pods."""
+        return sum(pod.ready for pod in self.pods)
+
+    @property
+    def problems(self) -> str:
+        """What keeps pods from running, or empty."""
+        return ", ".join(sorted({pod.problem for pod in self.pods if pod.problem}))
+
+    @property
+    def answered(self) -> MetricCount | None:
+        """Answers of all pods since the look before and those with status 5xx; None when no pod could say."""
+        known = [(pod.served, pod.errors) for pod in self.pods if pod.served is not None and pod.errors is not None]
+        return MetricCount(sum(n for n, _ in known), sum(bad for _, bad in known)) if known else None
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything that one look saw; with the plan, all that a decision depends on.
 
     Attributes:
-        start: Unix seconds, end of the look before.
+        start: Unix seconds, end of the look before, or when watching began again after it had stopped.
         end: Unix seconds of this look.
         weights: Weights read back from the router, or None when it did not answer.
         stable: Counts of stable.
@@ -91,6 +149,9 @@ class Observation:
         unavailable_run: Longest run of canary connection failures that reaches into this interval.
         error_run: Longest run of canary errors of any kind that reaches into this interval.
         warm: Stable requests measured so far for the baseline, per metric kind.
+        unwatched: Seconds before ``start`` in which nobody watched; their requests are no evidence.
+        unattributed: Requests that failed without reaching any variant, because the router itself gave the answer.
+        pods: Pods per variant; None where there are none, as on one machine.
     """
 
     start: float
@@ -101,6 +162,9 @@ class Observation:
     unavailable_run: int = 0
     error_run: int = 0
     warm: Mapping[str, int] = field(default_factory=dict)
+    unwatched: float = 0.0
+    unattributed: int = 0
+    pods: Mapping[str, VariantPods] | None = None
 
     def of(self, variant: str) -> VariantCounts:
         """Counts of one variant."""
@@ -192,19 +256,24 @@ def _is_bad(row: Row, metric: Metric, plan: RolloutPlan, baselines: Mapping[str,
 class Collector:
     """Turns the ledger's rows into one observation per look; each row counts once.
 
-    A row's time is its arrival but it is written at its end, so late rows are picked up by id, not by time.
+    A row's time is its arrival but it is written at its end, so late rows are picked up by id, not by time. Between
+    two looks there may be a gap in which nobody watched: what arrived in it is excluded, with a reason.
 
     Args:
         plan: What to count.
         versions: Expected version per variant; rows of any other version are excluded, with a reason.
+        started: Unix seconds from which on somebody watches.
     """
 
-    def __init__(self, plan: RolloutPlan, versions: Mapping[str, str]) -> None:
+    def __init__(self, plan: RolloutPlan, versions: Mapping[str, str], started: float) -> None:
         self._plan, self._versions = plan, versions
         self._seen: set[str] = set()
+        self._gaps: list[tuple[float, float]] = []
         self._samples: dict[str, list[float]] = {m.kind: [] for m in plan.metrics if m.kind != "errors"}
         self._skipped: Counter[str] = Counter()
         self._warm = self._unavailable = self._errors = 0
+        self.watched_until = started
+        self.fresh: list[str] = []
         self.baselines: dict[str, Baseline] = {}
 
     def look(
@@ -215,32 +284,58 @@ class Collector:
         weights: Mapping[str, int] | None,
         steps_since: float | None,
     ) -> Observation:
-        """Count the rows that were not seen before.
+        """Count the rows that were not seen before; their ids are in ``fresh`` then.
 
         Args:
             rows: Rows of this model since at least the look before; known ones are ignored.
-            start: Unix seconds of the look before.
+            start: Unix seconds from which on somebody watched, normally the end of the look before.
             end: Unix seconds of this look.
             weights: Weights read back from the router, None when it did not answer.
             steps_since: Unix seconds at which the first step began; None during warm-up.
         """
+        unwatched = start - self.watched_until
+        if unwatched > 0:
+            self._gaps.append((self.watched_until, start))
+        self.watched_until = end
         fresh = sorted((row for row in rows if row.request_id not in self._seen), key=lambda row: row.time)
-        self._seen.update(row.request_id for row in fresh)
+        self.fresh = [row.request_id for row in fresh]
+        self._seen.update(self.fresh)
         unavailable_run, error_run = self._runs(fresh)
         counts = {variant: self._variant(fresh, variant, steps_since) for variant in VARIANTS}
         warm = {kind: len(samples) for kind, samples in self._samples.items()} | {"errors": self._warm}
-        return Observation(start, end, weights, counts[STABLE], counts[CANARY], unavailable_run, error_run, warm)
+        return Observation(
+            start,
+            end,
+            weights,
+            counts[STABLE],
+            counts[CANARY],
+            unavailable_run,
+            error_run,
+            warm,
+            max(0.0, unwatched),
+            sum(self._is_unattributed(row, steps_since) for row in fresh),
+        )
 
     def freeze_baselines(self) -> None:
         """End the warm-up: from here on latencies are judged against stable's frozen quantiles."""
         metrics = self._plan.by_kind
         self.baselines = {kind: freeze(metrics[kind], samples) for kind, samples in self._samples.items()}
 
+    def watched(self, row: Row) -> bool:
+        """Whether somebody watched when a request arrived."""
+        return not any(start <= row.time < end for start, end in self._gaps)
+
+    def _is_unattributed(self, row: Row, steps_since: float | None) -> bool:
+        if row.variant in VARIANTS or row.outcome not in FAILED_OUTCOMES or exclusion(row, self._plan):
+            return False
+        return self.watched(row) and row.time >= (steps_since or 0.0)
+
     def _variant(self, fresh: Sequence[Row], variant: str, steps_since: float | None) -> VariantCounts:
         rows = [row for row in fresh if row.variant == variant]
+        watched = [row for row in rows if self.watched(row)]
         # A request that no server answered has no version, but is this variant's all the same.
-        kept = [row for row in rows if row.version in ("", self._versions[variant])]
-        excluded = Counter({"other_version": len(rows) - len(kept)})
+        kept = [row for row in watched if row.version in ("", self._versions[variant])]
+        excluded = Counter({"unwatched": len(rows) - len(watched), "other_version": len(watched) - len(kept)})
         if steps_since is None:
             excluded["warm_up"] = self._warm_up(kept, variant)
             kept = []
@@ -270,7 +365,7 @@ class Collector:
         """Longest runs of canary failures in this interval, carried over from the one before."""
         longest_unavailable = longest_error = 0
         for row in fresh:
-            if row.variant != CANARY or exclusion(row, self._plan):
+            if row.variant != CANARY or exclusion(row, self._plan) or not self.watched(row):
                 continue
             self._unavailable = self._unavailable + 1 if row.outcome == "unavailable" else 0
             self._errors = self._errors + 1 if is_error(row, self._plan) else 0

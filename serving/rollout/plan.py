@@ -67,7 +67,7 @@ class Warmup(Section):
 
 
 class Guards(Section):
-    """Reasons to roll back at once, without waiting for statistics."""
+    """Reasons to roll back at once, without waiting for statistics; those on pods need a cluster."""
 
     consecutive_unavailable: int = Field(default=5, ge=1, le=1000, description="canary connection failures in a row")
     consecutive_errors: int = Field(default=10, ge=2, le=1000, description="canary errors of any kind in a row")
@@ -77,6 +77,17 @@ class Guards(Section):
     error_evidence: float = Field(default=10.0, ge=1, le=1e9, description="an e-value for harm of at least this")
     unreachable_looks: int = Field(
         default=3, ge=1, le=1000, description="looks in a row without an answer from the router"
+    )
+    unattributed_share: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="requests that the router failed by itself, of those and the canary's; consecutive_unavailable "
+        "of them at least",
+    )
+    restarts: int = Field(default=2, ge=1, le=1000, description="restarts of the canary's containers")
+    not_ready_seconds: float = Field(
+        default=60.0, gt=0, le=86_400, description="watched time in a row without any ready pod of the canary"
     )
 
 

@@ -10,7 +10,14 @@ from typing import Any
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.files import write_json
 from llm_flywheel.serving.rollout.decision import Decision, Outcome
-from llm_flywheel.serving.rollout.evidence import Baseline, MetricCount, Observation, VariantCounts
+from llm_flywheel.serving.rollout.evidence import (
+    Baseline,
+    MetricCount,
+    Observation,
+    PodFacts,
+    VariantCounts,
+    VariantPods,
+)
 from llm_flywheel.serving.rollout.plan import RolloutPlan
 
 SCHEMA = "llm-flywheel/rollout-evidence/1"
@@ -95,7 +102,7 @@ def to_json(record: Record) -> dict[str, Any]:
         "plan": record.plan.model_dump(),
         "limits": {"harm": record.plan.harm_limit, "pass": record.plan.pass_limit},
         "baselines": {kind: asdict(baseline) for kind, baseline in record.baselines.items()},
-        "looks": [{"seen": asdict(look.seen), "decision": asdict(look.decision)} for look in record.looks],
+        "looks": [asdict(look) for look in record.looks],
         "applied": record.applied,
         "outcome": asdict(record.outcome),
         "summary": {variant: asdict(summary) for variant, summary in record.summary.items()},
@@ -134,11 +141,24 @@ def read(path: Path) -> dict[str, Any]:
     return value
 
 
+def look_of(value: Mapping[str, Any]) -> Look:
+    """A look from its stored form; raises KeyError or TypeError when it is not one."""
+    return Look(observation(value["seen"]), Decision(**value["decision"]))
+
+
 def observation(value: Mapping[str, Any]) -> Observation:
     """An observation from its stored form; raises KeyError or TypeError when it is not one."""
-    return Observation(**{**value, "stable": _counts(value["stable"]), "canary": _counts(value["canary"])})
+    parts: dict[str, Any] = {"stable": _counts(value["stable"]), "canary": _counts(value["canary"])}
+    pods = value.get("pods")
+    if pods is not None:
+        parts["pods"] = {variant: _pods(item) for variant, item in pods.items()}
+    return Observation(**{**value, **parts})
 
 
 def _counts(value: Mapping[str, Any]) -> VariantCounts:
     metrics = {kind: MetricCount(**count) for kind, count in value["metrics"].items()}
     return VariantCounts(**{**value, "metrics": metrics})
+
+
+def _pods(value: Mapping[str, Any]) -> VariantPods:
+    return VariantPods(**{**value, "pods": tuple(PodFacts(**pod) for pod in value["pods"])})

@@ -72,7 +72,7 @@ def replay(stored: Mapping[str, Any]) -> ReplayResult:
             wrong.append(f"look {index}: the recomputed rollout had ended before, with {last.action}")
             break
         state, last = decide(plan, state, observation(look["seen"]))
-        wrong += [f"look {index}: {text}" for text in _differences(last, look["decision"])]
+        wrong += [f"look {index}: {text}" for text in differences(last, look["decision"])]
     if last is None:
         raise FlywheelError("the evidence record has no observations", reason="damaged")
     if not last.final:
@@ -104,7 +104,8 @@ def _baselines(plan: RolloutPlan, stored: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _differences(made: Decision, stored: Mapping[str, Any]) -> list[str]:
+def differences(made: Decision, stored: Mapping[str, Any]) -> list[str]:
+    """What a recomputed decision and a stored one do not share, one sentence each."""
     mine = asdict(made)
     texts = [
         f"{name} is {stored[name]!r}, recomputed {mine[name]!r}"

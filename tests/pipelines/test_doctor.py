@@ -1,15 +1,17 @@
 """What `flywheel doctor` says about a machine, its services and a cluster."""
 
 import json
+import shlex
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from aiohttp import web
 from packaging.requirements import Requirement
 
+from llm_flywheel.components.common.cluster import Cluster
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.pipelines import checks_cluster, checks_machine, checks_packages, checks_services, doctor
@@ -352,24 +354,58 @@ def test_the_kfp_api(kfp):
 # Cluster
 
 
+KSERVE = "/apis/apps/v1/namespaces/kserve/deployments/kserve-controller-manager"
+TRAINING_RUNTIME = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/flywheel/trainingruntimes/flywheel-torch"
+KSERVE_SETTINGS = "/api/v1/namespaces/kserve/configmaps/inferenceservice-config"
+INITIALIZER = "/apis/serving.kserve.io/v1alpha1/clusterstoragecontainers/default"
+GATEWAY = "/apis/gateway.networking.k8s.io/v1/namespaces/kserve/gateways/kserve-ingress-gateway"
+RUNTIME = "/apis/serving.kserve.io/v1alpha1/namespaces/flywheel/servingruntimes/flywheel-vllm"
+SETTINGS = "/api/v1/namespaces/flywheel/configmaps/flywheel-settings"
+SECRET = "/api/v1/namespaces/flywheel/secrets/flywheel-storage"
+ACCOUNTS = "/api/v1/namespaces/flywheel/serviceaccounts"
+
+
+def trainjob_schema(field: str) -> dict:
+    spec = {"properties": {"trainer": {}, field: {}}}
+    return {"components": {"schemas": {"io.x.v1alpha1.TrainJob": {"properties": {"spec": spec}}}}}
+
+
 class KubernetesApi:
-    """Discovery, version and access reviews of an API server."""
+    """An API server that keeps objects by path; who asks may see what is not forbidden and do what is not denied."""
 
     def __init__(self) -> None:
         self.kinds = {
-            "serving.kserve.io/v1beta1": ["inferenceservices", "inferenceservices/status"],
-            "serving.kserve.io/v1alpha1": ["servingruntimes", "clusterservingruntimes"],
-            "trainer.kubeflow.org/v1alpha1": ["trainjobs"],
-            "gateway.networking.k8s.io/v1": ["httproutes", "gateways"],
+            "serving.kserve.io/v1beta1": ["InferenceService"],
+            "serving.kserve.io/v1alpha1": ["ServingRuntime", "ClusterServingRuntime"],
+            "trainer.kubeflow.org/v1alpha1": ["TrainJob"],
+            "gateway.networking.k8s.io/v1": ["HTTPRoute", "Gateway"],
         }
+        container = {"image": "kserve/kserve-controller:v0.20.0"}
+        self.objects: dict[str, dict] = {
+            "/version": {"gitVersion": "v1.35.3"},
+            "/openapi/v3/apis/trainer.kubeflow.org/v1alpha1": trainjob_schema("runtimePatches"),
+            KSERVE: {"spec": {"template": {"spec": {"containers": [container]}}}},
+            KSERVE_SETTINGS: {"data": {"ingress": '{"enableGatewayApi": true, "kserveIngressGateway": "a/b"}'}},
+            INITIALIZER: {"spec": {"container": {"securityContext": dict(checks_cluster._RESTRICTED)}}},
+            GATEWAY: {"status": {"addresses": [{"value": "10.0.0.7"}]}},
+            RUNTIME: {"spec": {"containers": [{"image": "vllm/vllm-openai-cpu:v0.32.0"}]}},
+            TRAINING_RUNTIME: {"metadata": {"name": "flywheel-torch"}},
+            SETTINGS: {"metadata": {"name": "flywheel-settings"}, "data": {"AWS_ENDPOINT_URL": "http://minio:9000"}},
+            SECRET: {
+                "metadata": {"name": "flywheel-storage"},
+                "data": {"AWS_ACCESS_KEY_ID": "a2V5", "AWS_SECRET_ACCESS_KEY": "czNjcjN0"},
+            },
+            ACCOUNTS: {"items": [{"metadata": {"name": name}} for name in checks_cluster.ACCOUNTS]},
+        }
+        self.forbidden: set[str] = set()
         self.denied: set[tuple[str, str]] = set()
         self.reviews: list[dict] = []
         self.unauthorized = False
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._authenticate])
-        app.router.add_get("/version/", self._version)
         app.router.add_get("/apis/{group}/{version}", self._discover)
+        app.router.add_get("/{path:.*}", self._object)
         app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", self._review)
         return app
 
@@ -379,19 +415,17 @@ class KubernetesApi:
             return web.json_response({"kind": "Status", "code": 401, "message": "Unauthorized"}, status=401)
         return await handler(request)
 
-    async def _version(self, request: web.Request) -> web.Response:
-        texts = ("major", "minor", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform")
-        return web.json_response({**dict.fromkeys(texts, "x"), "gitVersion": "v1.35.3"})
-
     async def _discover(self, request: web.Request) -> web.Response:
-        group_version = f"{request.match_info['group']}/{request.match_info['version']}"
-        if group_version not in self.kinds:
+        version = f"{request.match_info['group']}/{request.match_info['version']}"
+        if version not in self.kinds:
             return web.json_response({"kind": "Status", "code": 404}, status=404)
-        resources = [
-            {"name": name, "singularName": "", "namespaced": True, "kind": "X", "verbs": ["get"]}
-            for name in self.kinds[group_version]
-        ]
-        return web.json_response({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources})
+        return web.json_response({"resources": [{"name": "x", "kind": kind} for kind in self.kinds[version]]})
+
+    async def _object(self, request: web.Request) -> web.Response:
+        if request.path in self.forbidden:
+            return web.json_response({"message": "forbidden"}, status=403)
+        found = self.objects.get(request.path)
+        return web.json_response(found or {"message": "not found"}, status=200 if found else 404)
 
     async def _review(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -406,84 +440,141 @@ def api():
     return KubernetesApi()
 
 
-def kubeconfig(folder: Path, server: str) -> Path:
-    path = folder / "kubeconfig"
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "clusters": [{"name": "test", "cluster": {"server": server}}],
-        "users": [{"name": "test", "user": {"token": "t"}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "team-a"}}],
+def connected(server: str) -> Callable[[], Cluster]:
+    from kubernetes import client
+
+    return lambda: Cluster(client.ApiClient(client.Configuration(host=server)))
+
+
+def check_cluster(connect: Callable[[], Cluster]) -> dict[str, Check]:
+    return {check.name: check for check in run_checks(checks_cluster.cluster_checks(connect))}
+
+
+def test_a_cluster_that_has_everything(api, serve):
+    checks = check_cluster(connected(serve(api.app())))
+
+    assert [name for name, check in checks.items() if not check.ok] == []
+    assert checks["Kubernetes"].detail.endswith("v1.35.3, namespace flywheel")
+    assert checks["KServe"].detail == "kserve/kserve-controller:v0.20.0"
+    assert checks["training jobs"].detail == "TrainJob with runtimePatches"
+    assert checks["Gateway"].detail == "kserve/kserve-ingress-gateway at 10.0.0.7"
+    assert "s3cr3t" not in str(checks) and "czNjcjN0" not in str(checks)
+
+
+def test_an_empty_cluster_comes_with_the_commands_that_fill_it(api, serve):
+    api.kinds, api.objects = {}, {"/version": {"gitVersion": "v1.35.3"}}
+
+    checks = check_cluster(connected(serve(api.app())))
+
+    assert {name: check.fix.split(" -")[0] for name, check in checks.items() if not check.ok} == {
+        "KServe": "make cluster",
+        "KServe settings": "make cluster",
+        "storage initializer": "make cluster",
+        "training jobs": "make cluster",
+        "Gateway": "make cluster",
+        "ServingRuntime": "kubectl apply",
+        "storage address": "kubectl create configmap flywheel-settings",
+        "storage credentials": "kubectl create secret generic flywheel-storage",
+        "service accounts": "kubectl apply",
     }
-    path.write_text(yaml.safe_dump(document))
-    return path
+    assert checks["KServe"].detail == "no InferenceService, ServingRuntime"
 
 
-def check_cluster(path: Path) -> dict[str, Check]:
-    return {check.name: check for check in run_checks(checks_cluster.cluster_checks(path))}
+def test_what_an_account_may_not_see_is_a_note(api, serve):
+    api.forbidden = {KSERVE, KSERVE_SETTINGS, INITIALIZER, SECRET, ACCOUNTS}
+
+    checks = check_cluster(connected(serve(api.app())))
+
+    assert checks["KServe"].ok
+    notes = [name for name, check in checks.items() if not check.ok and not check.required]
+    assert notes == ["KServe settings", "storage initializer", "storage credentials", "service accounts"]
+    assert not [name for name, check in checks.items() if not check.ok and check.required]
 
 
-def test_a_cluster_that_has_everything(api, serve, tmp_path):
-    checks = check_cluster(kubeconfig(tmp_path, serve(api.app())))
+def test_kserve_without_gateway_api_is_told_with_the_patch_that_keeps_its_other_settings(api, serve):
+    api.objects[KSERVE_SETTINGS] = {"data": {"ingress": '{"ingressDomain": "models.example.com"}'}}
 
-    assert {name: check.ok for name, check in checks.items()} == {
-        "Kubernetes": True,
-        "KServe": True,
-        "training jobs": True,
-        "Gateway API": True,
-        "permissions": True,
-    }
-    assert "v1.35.3, namespace team-a" in checks["Kubernetes"].detail
-    assert {review["namespace"] for review in api.reviews} == {"team-a"}
+    check = check_cluster(connected(serve(api.app())))["KServe settings"]
+
+    patch = json.loads(shlex.split(check.fix)[shlex.split(check.fix).index("-p") + 1])
+    ingress = json.loads(patch["data"]["ingress"])
+    assert (check.ok, ingress["enableGatewayApi"]) == (False, True)
+    assert ingress["ingressDomain"] == "models.example.com"
 
 
-def test_what_a_cluster_lacks_comes_with_the_command_that_installs_it(api, serve, tmp_path):
-    api.kinds = {"serving.kserve.io/v1alpha1": ["servingruntimes"]}
+def test_a_storage_initializer_that_pod_security_refuses(api, serve):
+    api.objects[INITIALIZER] = {"spec": {"container": {"securityContext": {"runAsNonRoot": True}}}}
 
-    checks = check_cluster(kubeconfig(tmp_path, serve(api.app())))
+    check = check_cluster(connected(serve(api.app())))["storage initializer"]
 
-    assert checks["KServe"].detail == "no inferenceservices"
-    assert "kserve" in checks["KServe"].fix
-    assert "training-operator" in checks["training jobs"].fix
-    assert (checks["Gateway API"].ok, checks["Gateway API"].required) == (False, False)
+    assert check.detail == "its securityContext lacks allowPrivilegeEscalation, capabilities, seccompProfile"
+    assert check.fix.startswith("kubectl patch clusterstoragecontainer default")
 
 
-def test_missing_permissions_are_named_with_the_role_that_grants_them(api, serve, tmp_path):
+def test_a_trainjob_of_a_shape_that_we_cannot_write(api, serve):
+    api.objects["/openapi/v3/apis/trainer.kubeflow.org/v1alpha1"] = trainjob_schema("podSpecOverrides")
+
+    assert not check_cluster(connected(serve(api.app())))["training jobs"].ok
+    api.kinds["kubeflow.org/v1"] = ["PyTorchJob"]
+    assert check_cluster(connected(serve(api.app())))["training jobs"].detail == "PyTorchJob"
+
+
+def test_trainjobs_without_their_runtime(api, serve):
+    del api.objects[TRAINING_RUNTIME]
+
+    check = check_cluster(connected(serve(api.app())))["training runtime"]
+
+    assert (check.ok, check.fix) == (False, "kubectl apply --server-side -k manifests/overlays/trainjob")
+
+
+def test_a_gateway_without_an_address(api, serve):
+    api.objects[GATEWAY] = {"status": {}}
+
+    check = check_cluster(connected(serve(api.app())))["Gateway"]
+
+    assert (check.ok, check.fix) == (False, "kubectl describe gateway kserve-ingress-gateway -n kserve")
+
+
+def test_a_secret_that_lacks_a_key(api, serve):
+    del api.objects[SECRET]["data"]["AWS_SECRET_ACCESS_KEY"]
+
+    assert check_cluster(connected(serve(api.app())))["storage credentials"].detail == "lacks AWS_SECRET_ACCESS_KEY"
+
+
+def test_missing_permissions_are_named(api, serve):
     api.denied = {("create", "inferenceservices"), ("patch", "inferenceservices"), ("list", "pods")}
 
-    check = check_cluster(kubeconfig(tmp_path, serve(api.app())))["permissions"]
+    check = check_cluster(connected(serve(api.app())))["permissions"]
 
-    assert check.detail == "may not create, patch inferenceservices; list pods in team-a"
-    assert "kubectl create role flywheel -n team-a" in check.fix
-    assert "inferenceservices.serving.kserve.io" in check.fix
-    assert "trainjobs.trainer.kubeflow.org" in check.fix
+    assert check.detail == "may not create, patch inferenceservices; list pods"
+    assert "kubectl apply --server-side -k manifests/base" in check.fix
+    asked = {(review["namespace"], review["resource"]) for review in api.reviews}
+    assert {("kserve", "gateways"), ("", "clustertrainingruntimes"), ("flywheel", "pytorchjobs")} <= asked
 
 
-def test_an_expired_kubeconfig(api, serve, tmp_path):
+def test_an_expired_token(api, serve):
     api.unauthorized = True
 
-    checks = check_cluster(kubeconfig(tmp_path, serve(api.app())))
+    checks = check_cluster(connected(serve(api.app())))
 
     assert "401" in checks["Kubernetes"].detail
+    assert "kubectl auth whoami" in checks["Kubernetes"].fix
     assert checks["KServe"].detail == "not checked, since the cluster does not answer"
 
 
-def test_a_cluster_that_is_down(tmp_path, dead_port):
-    checks = check_cluster(kubeconfig(tmp_path, f"http://127.0.0.1:{dead_port}"))
+def test_a_cluster_that_is_down(dead_port):
+    checks = check_cluster(connected(f"http://127.0.0.1:{dead_port}"))
 
     assert "refused" in checks["Kubernetes"].detail
-    assert "kubectl config current-context" in checks["Kubernetes"].fix
+    assert "make cluster" in checks["Kubernetes"].fix
     assert checks["permissions"].fix == ""
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", "just text", "clusters: 3\ncurrent-context: a\n"])
-def test_a_kubeconfig_that_is_none(tmp_path, content):
-    path = tmp_path / "kubeconfig"
-    if content is not None:
-        path.write_text(content)
+def test_no_kubeconfig():
+    def connect() -> Cluster:
+        raise FlywheelError("no cluster to talk to", fix="make cluster, or export KUBECONFIG=…")
 
-    assert "KUBECONFIG" in check_cluster(path)["Kubernetes"].fix
+    assert check_cluster(connect)["Kubernetes"].fix == "make cluster, or export KUBECONFIG=…"
 
 
 # The command

@@ -14,7 +14,7 @@ import pytest
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.finetune.config import FinetuneConfig
-from llm_flywheel.components.finetune.finetune import run
+from llm_flywheel.components.finetune.finetune import base_for, run
 from llm_flywheel.components.finetune.local import LocalLauncher, child_environment
 
 QUICK = {"max_steps": 6, "micro_batch_size": 4, "learning_rate": 2e-3, "logging_steps": 2, "sequence_len": 64}
@@ -159,18 +159,12 @@ def _wait(condition: object, seconds: float = 60) -> None:
     raise AssertionError("did not happen in time")
 
 
-def test_cluster_launcher_says_that_it_cannot_submit_yet(
-    tmp_path: Path, tiny_dataset: Path, tiny_base: Path, settings: Settings
-) -> None:
-    with pytest.raises(FlywheelError, match="--set finetune.launcher=local"):
-        run(
-            FinetuneConfig(launcher="pytorchjob"),
-            tiny_dataset,
-            tiny_base,
-            tmp_path / "m",
-            tmp_path / "r.html",
-            settings,
-        )
+def test_pods_fetch_a_base_in_s3_themselves(tmp_path: Path, tiny_base: Path, settings: Settings) -> None:
+    (tmp_path / "flywheel.json").write_text('{"reference": "s3://models/qwen"}')
+    assert base_for(FinetuneConfig(launcher="auto"), tmp_path, settings) == "s3://models/qwen"
+    assert base_for(FinetuneConfig(launcher="auto"), tiny_base, settings) == str(tiny_base)
+    (tmp_path / "flywheel.json").write_text('{"reference": "Qwen/Qwen2.5-0.5B"}')
+    assert base_for(FinetuneConfig(launcher="auto"), tmp_path, settings) == "Qwen/Qwen2.5-0.5B"
 
 
 def test_user_environment_wins_over_our_defaults() -> None:

@@ -39,8 +39,9 @@ class FakeOpenAI:
     """An upstream that does what the first message says; everything it got and sent is kept.
 
     Messages: ``hello`` answers with two tokens; ``wait`` stops after the first streamed token (or before the
-    whole answer) until `release` is set; ``status N`` refuses; ``break`` drops the connection; ``garbage``
-    answers 200 without JSON.
+    whole answer) until `release` is set, ``linger`` after the last; ``status N`` refuses; ``break`` drops the
+    connection; ``garbage`` answers 200 without JSON. With a `version` it names that version in every answer, as a
+    model server behind a router does.
     """
 
     def __init__(self) -> None:
@@ -54,6 +55,7 @@ class FakeOpenAI:
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.url = ""
+        self.version = ""
 
     def __enter__(self) -> "FakeOpenAI":
         self._thread.start()
@@ -72,6 +74,7 @@ class FakeOpenAI:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         app = web.Application()
+        app.on_response_prepare.append(self._name_version)
         app.router.add_post("/v1/{kind:chat/completions|completions}", self._answer)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
@@ -82,6 +85,10 @@ class FakeOpenAI:
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
         self._loop.close()
+
+    async def _name_version(self, _: web.Request, response: web.StreamResponse) -> None:
+        if self.version:
+            response.headers["x-flywheel-version"] = self.version
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -152,6 +159,8 @@ class FakeOpenAI:
         await send({}, 2, "stop")
         await send(None, 2)
         await response.write(b"data: [DONE]\n\n")
+        if text == "linger":
+            await self._pause()
         self.finished.set()
         return response
 
@@ -209,6 +218,14 @@ def gateway_config(upstream: FakeOpenAI, tmp_path: Path) -> dict[str, Any]:
         "ledger_url": f"sqlite:///{tmp_path / 'ledger.db'}",
         "drain_timeout_s": 1,
     }
+
+
+@pytest.fixture
+def routed(upstream: FakeOpenAI) -> dict[str, Any]:
+    """Routes of a gateway that leaves the split to a router."""
+    way = {"url": upstream.url, "model": "support", "host": "support.models.internal"}
+    variants = {"stable": {**way, "version": "1"}, "canary": {**way, "version": "2"}}
+    return {"support": {"split_by": "router", "variants": variants}}
 
 
 @pytest.fixture

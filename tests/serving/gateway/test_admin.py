@@ -70,3 +70,11 @@ def test_only_the_admin_token_opens_it(gateway):
 def test_without_an_admin_token_in_the_config_it_is_off(start_gateway):
     gateway = start_gateway(admin_sha256=None)
     assert gateway.http.get(PATH, headers=ADMIN).status_code == 403
+
+
+def test_the_weights_of_a_router_are_not_the_gateways(start_gateway, routed):
+    gateway = start_gateway(routes=routed)
+    for answer in (gateway.http.get(PATH, headers=ADMIN), gateway.http.put(PATH, headers=ADMIN, json={"stable": 100})):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "split_by_router")
+        assert "in the HTTPRoute for host support.models.internal" in answer.json()["error"]["message"]
+    assert gateway.ledger.audit_events() == []

@@ -65,3 +65,19 @@ def test_weights_must_sum_to_100():
 def test_keys_must_differ():
     with pytest.raises(FlywheelError, match="keys: id 'a' is used twice"):
         bind(GatewayConfig, {**GOOD, "keys": GOOD["keys"] * 2})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"weight": 100}, "a route that a router splits has no weights here"),
+        ({"url": "http://127.0.0.1:9"}, "one router needs one url, host and model for all variants"),
+        ({"host": "other"}, "one router needs one url, host and model for all variants"),
+        ({"version": "2"}, "variants need different ones"),
+    ],
+)
+def test_a_router_is_one_way_to_versions_that_differ(change, problem):
+    stable = {**VARIANT, "weight": 0, "host": "support.models.internal"}
+    variants = {"stable": {**stable, **change}, "canary": {**stable, "version": "2"}}
+    with pytest.raises(FlywheelError, match=problem):
+        bind(GatewayConfig, {**GOOD, "routes": {"support": {"split_by": "router", "variants": variants}}})

@@ -100,6 +100,16 @@ def test_aborted_stream_is_metered_and_cancelled_upstream(gateway, upstream):
     assert row.ttft_s is not None
 
 
+def test_a_caller_who_hangs_up_at_done_has_got_everything(gateway, upstream):
+    body = {"model": "support", "stream": True, "messages": [{"role": "user", "content": "linger"}]}
+    with gateway.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        assert "data: [DONE]" in answer.iter_lines()
+
+    assert upstream.cancelled.wait(10)
+    [row] = gateway.rows()
+    assert (row.outcome, row.status, row.completion_tokens) == ("ok", 200, 2)
+
+
 def test_aborted_whole_request_is_recorded_and_cancelled_upstream(gateway, upstream):
     with pytest.raises(httpx.ReadTimeout):
         gateway.http.post(

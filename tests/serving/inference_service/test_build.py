@@ -42,6 +42,7 @@ def of(bodies: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
         {"split": "native", "kserve_version": "0.21.0"},
         {"runtime": RuntimeConfig(gpus=2, memory="64Gi", args=["--seed", "1"], env={"A": "b"})},
         {"logger_url": "http://sink.models", "service_account": "s3", "hostnames": ["chat.example.org"], "replicas": 3},
+        {"stable": ModelVersion(version="base", uri="s3://models/base"), "serving_runtime": "other"},
     ],
 )
 def test_every_body_passes_its_crd(changes: dict[str, Any]) -> None:
@@ -52,31 +53,49 @@ def test_every_body_passes_its_crd(changes: dict[str, Any]) -> None:
 def test_a_pair_splits_by_the_weights_of_our_route() -> None:
     bodies = build(spec())
     assert [(body["kind"], body["metadata"]["name"]) for body in bodies] == [
-        ("ServingRuntime", "support-vllm"),
-        ("InferenceService", "support"),
-        ("InferenceService", "support-canary"),
-        ("HTTPRoute", "support-split"),
+        ("InferenceService", "support-v1"),
+        ("InferenceService", "support-v2"),
+        ("HTTPRoute", "support"),
     ]
     route = bodies[-1]["spec"]
     assert route["parentRefs"] == [{"name": "gw", "namespace": "infra"}]
-    assert route["rules"][0]["backendRefs"] == [
-        {"name": "support-predictor", "port": 80, "weight": 90},
-        {"name": "support-canary-predictor", "port": 80, "weight": 10},
+    assert route["hostnames"] == ["support.models.internal"]
+    assert route["rules"][-1]["backendRefs"] == [
+        {"name": "support-v1-predictor", "port": 80, "weight": 90},
+        {"name": "support-v2-predictor", "port": 80, "weight": 10},
     ]
     # A stream may outlive any request timeout.
-    assert route["rules"][0]["timeouts"] == {"request": "0s"}
+    assert [rule["timeouts"] for rule in route["rules"]] == [{"request": "0s"}] * 3
+    assert bodies[0]["spec"]["predictor"]["timeout"] == 0
+
+
+def test_a_pinned_request_reaches_its_variant_whatever_the_weights() -> None:
+    rules = of(build(spec(canary_percent=0)), "HTTPRoute", "support")["spec"]["rules"]
+    pins = {
+        header["value"]: [item["name"] for item in rule["backendRefs"]]
+        for rule in rules
+        for header in rule["matches"][0].get("headers", [])
+        if header["name"] == "x-flywheel-variant"
+    }
+    assert pins == {"canary": ["support-v2-predictor"], "stable": ["support-v1-predictor"]}
+    assert rules[-1]["backendRefs"] == [{"name": "support-v1-predictor", "port": 80, "weight": 100}]
+    alone = of(build(without_canary(spec())), "HTTPRoute", "support")["spec"]["rules"]
+    assert [rule["matches"] for rule in alone] == [[{"path": {"type": "PathPrefix", "value": "/v1"}}]]
 
 
 def test_both_of_a_pair_answer_to_the_same_model_name() -> None:
     bodies = build(spec(canary=ADAPTER))
-    assert of(bodies, "InferenceService", "support")["spec"]["predictor"]["model"]["args"] == [
-        "/mnt/models",
+    shared = ["--max-model-len", "512", "--max-num-seqs", "16", "--dtype", "auto", "--enforce-eager"]
+    assert of(bodies, "InferenceService", "support-v1")["spec"]["predictor"]["model"]["args"] == [
+        "--model=/mnt/models",
         "--served-model-name=support",
+        *shared,
     ]
-    predictor = of(bodies, "InferenceService", "support-canary")["spec"]["predictor"]
+    predictor = of(bodies, "InferenceService", "support-v2")["spec"]["predictor"]
     assert predictor["model"]["args"] == [
-        "/mnt/models/base",
+        "--model=/mnt/models/base",
         "--served-model-name=support-base",
+        *shared,
         "--enable-lora",
         "--max-lora-rank=32",
         "--max-loras=1",
@@ -90,11 +109,6 @@ def test_both_of_a_pair_answer_to_the_same_model_name() -> None:
     assert "storageUri" not in predictor["model"]
 
 
-def test_a_share_of_nothing_has_no_backend() -> None:
-    (rule,) = of(build(spec(canary_percent=0)), "HTTPRoute", "support-split")["spec"]["rules"]
-    assert rule["backendRefs"] == [{"name": "support-predictor", "port": 80, "weight": 100}]
-
-
 def test_knative_gives_the_new_revision_its_percent() -> None:
     service = of(build(spec(mode="knative")), "InferenceService", "support")
     assert service["metadata"]["annotations"] == {"serving.kserve.io/deploymentMode": "Knative"}
@@ -106,7 +120,7 @@ def test_knative_gives_the_new_revision_its_percent() -> None:
 
 
 def test_native_overlays_the_canary_on_stable() -> None:
-    service = of(build(spec(split="native", kserve_version="0.21.0")), "InferenceService", "support")
+    service = of(build(spec(split="native", kserve_version="0.21.0")), "InferenceService", "support-native")
     assert service["metadata"]["annotations"] == {
         "serving.kserve.io/deploymentMode": "Standard",
         "serving.kserve.io/autoscalerClass": "none",
@@ -126,6 +140,8 @@ def test_native_overlays_the_canary_on_stable() -> None:
         ({"mode": "knative", "split": "native"}, "'native' needs Standard mode"),
         ({"gateway": None}, "needs a Gateway"),
         ({"canary": FULL_1}, "nothing to split"),
+        ({"canary": FULL_2.model_copy(update={"version": "1"})}, "nothing to split"),
+        ({"name": "a" * 40, "canary": FULL_2.model_copy(update={"version": "2026.11"})}, "longer than KServe's 48"),
         ({"split": "native", "kserve_version": "0.20.0"}, "KServe 0.20.0 has no weights"),
         ({"split": "native", "kserve_version": "0.21", "canary": ADAPTER}, "storageUris"),
         ({"split": "native", "kserve_version": "0.21", "stable": ADAPTER, "canary": FULL_1}, "storageUris"),
@@ -146,36 +162,50 @@ def test_a_body_that_its_crd_refuses_is_not_emitted() -> None:
     assert caught.value.reason == "schema"
 
 
-def test_the_runtime_is_patient_unprivileged_and_our_own() -> None:
-    runtime = build(spec(runtime=RuntimeConfig(gpus=2, startup_timeout_s=1800, shm_size="4Gi")))[0]
-    assert "annotations" not in runtime["metadata"]
-    (container,) = runtime["spec"]["containers"]
-    assert container["startupProbe"]["httpGet"] == {"path": "/health", "port": 8080, "scheme": "HTTP"}
-    assert container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"] == 1800
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == "2"
-    assert container["securityContext"]["runAsNonRoot"] is True
-    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "4Gi"}}
-    assert shm in runtime["spec"]["volumes"]
+def test_a_version_serves_under_pod_security_restricted_with_its_own_name_and_resources() -> None:
+    runtime = RuntimeConfig(gpus=2, memory="64Gi", env={"A": "b"}, args=["--seed", "1"])
+    service = of(build(spec(runtime=runtime)), "InferenceService", "support-v2")
+    predictor = service["spec"]["predictor"]
+    assert predictor["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert predictor["automountServiceAccountToken"] is False
+    labels = {"app.kubernetes.io/part-of": "support", "flywheel.dev/model-version": "2"}
+    assert predictor["labels"] == labels
+    assert service["metadata"]["labels"] == {**labels, "app.kubernetes.io/managed-by": "llm-flywheel"}
+    model = predictor["model"]
+    assert model["runtime"] == "flywheel-vllm"
+    assert model["env"] == [{"name": "A", "value": "b"}, {"name": "FLYWHEEL_MODEL_VERSION", "value": "2"}]
+    assert model["resources"]["limits"] == {"cpu": "2", "memory": "64Gi", "nvidia.com/gpu": "2"}
+    assert "--enforce-eager" not in model["args"]
+    assert model["args"][-2:] == ["--seed", "1"]
+
+
+def test_the_digest_of_a_spec_follows_what_makes_new_pods_and_nothing_else() -> None:
+    def digest(**changes: Any) -> str:
+        service = of(build(spec(**changes)), "InferenceService", "support-v1")
+        return str(service["spec"]["predictor"]["annotations"]["flywheel.dev/spec"])
+
+    assert digest() == digest(canary=None, canary_percent=0) == digest(replicas=3)
+    assert digest() != digest(runtime=RuntimeConfig(max_num_seqs=4))
 
 
 @pytest.mark.parametrize(
-    ("runtime", "image", "eager"),
+    ("version", "slug"),
     [
-        (RuntimeConfig(), "vllm/vllm-openai-cpu:v0.32.0", True),
-        (RuntimeConfig(gpus=1), "vllm/vllm-openai:v0.32.0", False),
-        (RuntimeConfig(image="registry.example.org/vllm@sha256:00"), "registry.example.org/vllm@sha256:00", True),
+        ("base", "base"),
+        ("3", "v3"),
+        ("12", "v12"),
+        ("1.0", "v1-0-d0ff5"),
+        ("A", "va-559ae"),
+        ("a" * 30, "vaaaaa-3a54f"),
     ],
 )
-def test_the_image_follows_the_device_unless_it_is_given(runtime: RuntimeConfig, image: str, eager: bool) -> None:
-    (container,) = build(spec(runtime=runtime))[0]["spec"]["containers"]
-    assert container["image"] == image
-    assert ("--enforce-eager" in container["args"]) is eager
+def test_a_versions_part_of_a_name(version: str, slug: str) -> None:
+    assert ModelVersion(version=version, uri="s3://m/1").slug == slug
 
 
 def test_the_version_reaches_the_log_events() -> None:
-    predictor = of(build(spec(logger_url="http://sink")), "InferenceService", "support-canary")["spec"]["predictor"]
-    assert predictor["annotations"] == {"flywheel.dev/model-version": "2"}
+    predictor = of(build(spec(logger_url="http://sink")), "InferenceService", "support-v2")["spec"]["predictor"]
+    assert predictor["annotations"]["flywheel.dev/model-version"] == "2"
     assert predictor["logger"]["metadataAnnotations"] == ["flywheel.dev/model-version"]
 
 
@@ -185,13 +215,18 @@ def test_the_version_reaches_the_log_events() -> None:
         (
             {},
             {
-                "stable": ["support-vllm", "support", "support-split"],
-                "canary": ["support-canary"],
-                "split": ["support-split"],
+                "stable": ["support-v1", "support"],
+                "canary": ["support-v2", "support"],
+                "split": ["support"],
             },
         ),
-        ({"mode": "knative"}, {"stable": ["support-vllm", "support"], "canary": ["support"]}),
-        ({"canary": None, "canary_percent": 0}, {"stable": ["support-vllm", "support", "support-split"]}),
+        ({"canary_percent": 0}, {"stable": ["support-v1", "support"], "canary": ["support-v2", "support"]}),
+        ({"mode": "knative"}, {"stable": ["support"], "canary": ["support"]}),
+        (
+            {"split": "native", "kserve_version": "0.21"},
+            {"stable": ["support-native"], "canary": ["support-native"]},
+        ),
+        ({"canary": None, "canary_percent": 0}, {"stable": ["support-v1", "support"]}),
     ],
 )
 def test_stages_never_send_traffic_to_what_is_not_there(changes: dict[str, Any], order: dict[str, list[str]]) -> None:

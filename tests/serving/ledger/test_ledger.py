@@ -13,7 +13,7 @@ from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.serving.ledger.chain import next_event
 from llm_flywheel.serving.ledger.ledger import Ledger, verify
-from llm_flywheel.serving.ledger.records import UsageRow
+from llm_flywheel.serving.ledger.records import JournalEntry, UsageRow
 
 ROW = UsageRow(
     time=100.25, request_id="r1", key_id="k1", user="eva", team="care", model="support", version="3",
@@ -164,7 +164,7 @@ def test_threads_append_one_chain(ledger):
 def test_processes_open_and_append_one_chain(ledger_url):
     code = (
         "import sys; from llm_flywheel.serving.ledger.ledger import Ledger\n"
-        "from llm_flywheel.serving.ledger.records import UsageRow\n"
+        "from llm_flywheel.serving.ledger.records import JournalEntry, UsageRow\n"
         "ledger = Ledger.open(sys.argv[1])\n"
         "for n in range(25):\n"
         "    ledger.append_audit('p' + sys.argv[2], 'count', 'thing', {'n': n})\n"
@@ -190,3 +190,27 @@ def test_opening_again_keeps_everything(ledger, ledger_url):
     with Ledger.open(ledger_url) as again:
         assert again.append_audit("eva", "x", "y", {}).seq == 2
         assert again.usage_between(0, 1000) == [ROW]
+
+
+def entry(seq: int, run_id: str = "run-1", version: str = "2", time: float = 1.5, **body: object) -> JournalEntry:
+    return JournalEntry(run_id, "support", version, seq, time, "look", body)
+
+
+def test_a_journal_comes_back_as_it_was_written(ledger):
+    entries = [entry(0, rate=0.1, words="한국어"), entry(1, deep={"list": [1, None]})]
+    assert all(ledger.append_journal(made) for made in entries)
+    assert ledger.journal("run-1", "support", "2") == entries
+    assert ledger.journal("run-2", "support", "2") == []
+
+
+def test_only_one_writer_gets_a_place_in_a_journal(ledger):
+    assert ledger.append_journal(entry(0, by="first"))
+    assert not ledger.append_journal(entry(0, by="second"))
+    assert ledger.journal("run-1", "support", "2") == [entry(0, by="first")]
+
+
+def test_the_last_entry_of_every_rollout_of_a_model_is_found(ledger):
+    last = [entry(1, "run-2", time=2.0), entry(0, version="3", time=3.0), entry(2, time=4.0)]
+    for made in [entry(0), entry(1), entry(0, "run-2"), *last, replace(entry(7), model="other")]:
+        ledger.append_journal(made)
+    assert ledger.journal_heads("support") == last

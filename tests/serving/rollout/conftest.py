@@ -12,6 +12,7 @@ from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.serving.ledger.ledger import Ledger
 from llm_flywheel.serving.ledger.records import Outcome, UsageRow
 from llm_flywheel.serving.rollout.controller import Controller
+from llm_flywheel.serving.rollout.journal import Journal
 from llm_flywheel.serving.rollout.plan import RolloutPlan
 from llm_flywheel.serving.rollout.record import Record
 
@@ -31,6 +32,8 @@ class World:
     """Time passes only in `sleep`; every second of it brings ``rps`` requests."""
 
     ledger: Ledger
+    journals: Ledger
+    run_id: str = "run-1"
     stable: Behaviour = field(default_factory=lambda: Behaviour(version="1"))
     canary: Behaviour = field(default_factory=lambda: Behaviour(version="2"))
     rps: int = 20
@@ -41,6 +44,7 @@ class World:
     ignores_changes_after: int = 10**9
     canary_gets_requests: bool = True
     pins: bool = True
+    settled: list[str] = field(default_factory=list)
     audit: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     rng: random.Random = field(default_factory=lambda: random.Random(7))
     sent: int = 0
@@ -59,6 +63,9 @@ class World:
 
     def healthy(self) -> bool:
         return self.now < self.router_dead_from
+
+    def settle(self, decision: str) -> None:
+        self.settled.append(decision)
 
     def _answer(self) -> None:
         if not self.healthy():
@@ -105,7 +112,7 @@ class World:
             plan or RolloutPlan(),
             self,
             self.ledger,
-            model="support",
+            Journal(self.journals, self.run_id, "support", "2", self.clock),
             versions={"stable": "1", "canary": "2"},
             audit=lambda action, details: self.audit.append((action, dict(details))),
             clock=self.clock,
@@ -116,4 +123,4 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
-        yield World(ledger)
+        yield World(ledger, ledger)

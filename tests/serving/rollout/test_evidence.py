@@ -67,7 +67,7 @@ def test_counts_keep_bad_judged_and_excluded_apart():
 
 
 def collector() -> Collector:
-    return Collector(PLAN, {"stable": "1", "canary": "2"})
+    return Collector(PLAN, {"stable": "1", "canary": "2"}, started=0.0)
 
 
 def test_a_row_counts_once_even_when_it_is_seen_again_or_arrives_late():
@@ -88,7 +88,7 @@ def test_the_warm_up_keeps_stables_latencies_without_the_first_ones():
 
 
 def test_requests_that_began_in_the_warm_up_are_not_judged_later():
-    seen = collector().look([row("early", time=9.0), row("late", time=10.0)], 10.0, 11.0, {}, 10.0)
+    seen = collector().look([row("early", time=9.0), row("late", time=10.0)], 0.0, 11.0, {}, 10.0)
     assert seen.canary.excluded == {"warm_up": 1}
     assert seen.canary.metrics["errors"].n == 1
 
@@ -100,3 +100,24 @@ def test_runs_of_failures_carry_over_from_look_to_look():
     assert made.look(dead[3:], 3.0, 5.0, {}, 0.0).unavailable_run == 5
     after = made.look([row("ok", time=6.0), row("y", "timeout", time=7.0)], 5.0, 8.0, {}, 0.0)
     assert (after.unavailable_run, after.error_run) == (0, 1)
+
+
+def test_what_arrived_while_nobody_watched_is_excluded_whenever_it_is_written():
+    made = collector()
+    made.look([row("a", time=1.0)], 0.0, 2.0, {}, 0.0)
+    late, gap = row("late", time=1.5), row("gap", "unavailable", time=5.0, version="")
+    seen = made.look([late, gap, row("b", time=11.0)], 10.0, 12.0, {}, 0.0)
+    after = made.look([row("written late", time=9.0)], 12.0, 13.0, {}, 0.0)
+    assert (seen.unwatched, seen.canary.excluded, seen.unavailable_run) == (8.0, {"unwatched": 1}, 0)
+    assert seen.canary.metrics["errors"] == MetricCount(2, 0)
+    assert (after.unwatched, after.canary.excluded) == (0.0, {"unwatched": 1})
+
+
+def test_only_failures_without_a_variant_are_unattributed():
+    rows = [
+        row("router", "unavailable", variant="", version="", status=503),
+        row("caller", "client_error", variant="", version="", status=400),
+        row("canary", "unavailable", version=""),
+        row("quota", "upstream_error", variant="", version="", status=429),
+    ]
+    assert collector().look(rows, 0.0, 2.0, {}, 0.0).unattributed == 1

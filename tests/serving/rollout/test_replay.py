@@ -24,6 +24,16 @@ def test_a_file_replays_to_its_decision(stored, tmp_path):
     assert read(path) == stored
 
 
+def test_a_record_from_before_pods_and_interruptions_were_known_still_replays(stored):
+    for look in stored["looks"]:
+        for name in ("unwatched", "unattributed", "pods"):
+            del look["seen"][name]
+    for name in ("unattributed_share", "restarts", "not_ready_seconds"):
+        del stored["plan"]["guards"][name]
+    stored["digest"] = digest(stored)
+    assert replay(stored).mismatches == []
+
+
 def test_changed_words_break_the_digest(stored):
     stored["actor"] = "somebody else"
     result = replay(stored)
