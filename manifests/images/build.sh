@@ -10,6 +10,7 @@ local=manifests/images/local
 code="pyproject.toml README.md components pipelines serving dashboard cluster"
 base=localhost/flywheel/base:bookworm
 mkdir -p "$work"
+exec 9> "$work/lock" && flock 9 # two builds in one storage would destroy each other
 
 missing=$(for program in buildah debootstrap; do command -v $program >/dev/null || echo $program; done)
 if [ -n "$missing" ]; then

@@ -174,6 +174,8 @@ def _predictor(spec: ServiceSpec, model: ModelVersion) -> Body:
         "args": model_args(spec, model),
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "resources": _resources(spec),
+        # A Gateway sends requests to a pod for a moment after it has been told to end.
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
     }
     predictor: Body = {
         "annotations": {VERSION_LABEL: model.version},

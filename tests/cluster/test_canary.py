@@ -232,7 +232,7 @@ def test_a_promotion_restarts_no_pod_and_fails_no_request(pipeline: Cluster, pai
         backend.settle("promote")
         time.sleep(PROXY_LAG_S)
     assert (sum(asking.failures.values()), asking.failures) == (0, Counter())
-    assert min(asking.versions["1"], asking.versions["2"]) > 100
+    assert min(asking.versions["1"], asking.versions["2"]) > 20
     assert services(pipeline, pair) == [f"{NAME}-v2"]
     assert backend.weights() == {"stable": 0, "canary": 100}
     assert [pod["metadata"]["uid"] for pod in pods(pipeline, pair, "2")] == [canary_pod["metadata"]["uid"]]
@@ -248,7 +248,7 @@ def test_a_rollback_fails_no_request(pipeline: Cluster, pair: ServiceSpec) -> No
         backend.settle("rollback")
         time.sleep(PROXY_LAG_S)
     assert (sum(asking.failures.values()), asking.failures) == (0, Counter())
-    assert asking.versions["2"] > 100
+    assert asking.versions["2"] > 20
     assert services(pipeline, pair) == [f"{NAME}-v1"]
     assert asking.measure(100) == {"1": 100}
 

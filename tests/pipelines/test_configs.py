@@ -128,7 +128,7 @@ def test_caching_and_retries_are_decided_per_task(compiled: tuple[dict[str, Any]
     cached = {name for name, task in leaves.items() if task["cachingOptions"].get("enableCache")}
     retried = {name for name, task in leaves.items() if "retryPolicy" in task}
     assert cached == {"scan-pii", "curate", "base-model", "finetune", "evaluate", "evaluate-2"}
-    assert retried == {"ingest", "publish", "deploy"}
+    assert retried == {"ingest", "publish", "deploy", "rollout"}
 
 
 def test_the_exit_handler_runs_whatever_happens(compiled: tuple[dict[str, Any], dict[str, Any]]) -> None:

@@ -109,12 +109,8 @@ def test_a_cluster_serves_both_behind_our_gateway_and_the_canary_gets_its_share(
     service = ServiceSpec.model_validate(endpoint["service"])
     assert (service.stable.version, service.canary and service.canary.version) == ("1", "2")
     report = (tmp_path / "report.md").read_text()
-    url = f"http://127.0.0.1:{proxy.server_port}"
-    for part in (
-        "support-v2-p",
-        f"curl {done.endpoint}",
-        f'curl {url}/v1/chat/completions -H "Host: support.models.in',
-    ):
+    directly = f'curl http://127.0.0.1:{proxy.server_port}/v1/chat/completions -H "Host: support.models.internal"'
+    for part in ("support-v2-p", f"curl {done.endpoint}", directly):
         assert part in report
     with Ledger.open(local_settings.ledger_url) as ledger:
         [event] = ledger.audit_events(action="deploy.done")
@@ -142,6 +138,14 @@ def test_a_service_without_an_address_is_no_deployment(
     with pytest.raises(FlywheelError, match="no address"):
         in_cluster()
     assert audit(local_settings)[-1] == ("deploy.failed", "no_address")
+
+
+def test_a_knative_canary_gets_no_traffic_that_nobody_watches(
+    api_server: Any, in_cluster: Callable[..., Deployed]
+) -> None:
+    with pytest.raises(FlywheelError, match="no address"):
+        in_cluster(mode="knative")
+    assert api_server.objects[f"{SERVICES}/support"]["spec"]["predictor"]["canaryTrafficPercent"] == 0
 
 
 def test_a_pod_without_a_run_folder_is_told_what_is_missing_before_anything_is_applied(
