@@ -58,8 +58,9 @@ def problems_in_cluster(config: RunConfig) -> list[str]:
     base = config.finetune.base_model
     if base.startswith(("/", ".", "~", "file://")):
         problems.append(f"finetune.base_model: {base!r} is a folder of this machine; give s3:// or a Hub id")
-    if config.deploy.target == "local":
-        problems.append("deploy.target: local starts servers on one machine; use none or cluster")
+    if config.deploy.target != "none":
+        target = config.deploy.target
+        problems.append(f"deploy.target: {target} starts a gateway that does not outlive the step's pod; use none")
     return problems
 
 

@@ -46,7 +46,7 @@ def test_a_configuration_for_this_machine_is_refused_for_a_cluster_with_every_re
         "ingest.paths: '/data/a.csv' is a path of this machine; a pod needs s3:// or sample://",
         "ingest.holdout_paths: 'b.csv' is a path of this machine; a pod needs s3:// or sample://",
         "finetune.base_model: './llama' is a folder of this machine; give s3:// or a Hub id",
-        "deploy.target: local starts servers on one machine; use none or cluster",
+        "deploy.target: local starts a gateway that does not outlive the step's pod; use none",
     ]
 
 
