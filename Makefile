@@ -87,7 +87,8 @@ cluster-programs:
 
 .PHONY: cluster
 cluster: install ## a Kubernetes on this machine with all we need, or what is missing in the one of KUBECONFIG
-	@test -n "$${KUBECONFIG:-}" || { $(MAKE) --no-print-directory cluster-programs \
+	@case "$${KUBECONFIG:-}" in "") own=1 ;; $(CURDIR)/.cache/cluster/*) own=$$(test -f .cache/cluster/given || echo 1) ;; \
+	  *) own= ;; esac; test -z "$$own" || { $(MAKE) --no-print-directory cluster-programs \
 	  && $(BIN)/python -m llm_flywheel.cluster build && manifests/images/build.sh .cache/cluster/images; }
 	@$(BIN)/python -m llm_flywheel.cluster up
 
@@ -96,6 +97,5 @@ cluster-down: ## end that Kubernetes and everything it started
 	@$(BIN)/python -m llm_flywheel.cluster down
 
 .PHONY: test-cluster
-test-cluster: install ## the tests that need it; starts it when there is none
-	@test -f .cache/cluster/env.sh || $(MAKE) --no-print-directory cluster
+test-cluster: cluster ## the tests that need it
 	$(BIN)/pytest -m cluster tests/cluster

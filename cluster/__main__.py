@@ -8,10 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from llm_flywheel.cluster.install import ROOT, Installer
-from llm_flywheel.cluster.node import LocalNode, stop
+from llm_flywheel.cluster.install import BUCKET, ROOT, TOKEN_HOURS, Installer
+from llm_flywheel.cluster.node import LocalNode, kubectl, stop
 from llm_flywheel.cluster.programs import NODE, PARTS, build
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.serving.local.gateway import write_secret
 
 CACHE = ROOT / ".cache" / "cluster"
 STATE = CACHE / "node"
@@ -25,7 +26,7 @@ def main() -> int:
     try:
         if action == "down":
             stop(STATE)
-            for name in ("env.sh", "pipeline.kubeconfig", "admin.kubeconfig"):
+            for name in ("env.sh", "pipeline.kubeconfig", "admin.kubeconfig", "given"):
                 (CACHE / name).unlink(missing_ok=True)
         elif action == "build":
             build((*NODE, *PARTS), CACHE / "programs")
@@ -41,50 +42,57 @@ def up(given: str) -> None:
     """Start a node unless a cluster is given, install what is missing, and say how to use it.
 
     Args:
-        given: Kubeconfig of a cluster; empty for a node of our own.
+        given: KUBECONFIG of a cluster; empty for a node of our own. One that an earlier call wrote means what that
+            call was given.
     """
     started = time.monotonic()
-    admin = CACHE / "admin.kubeconfig"
-    if given and Path(given).resolve().parent != CACHE.resolve():
+    CACHE.mkdir(parents=True, exist_ok=True)
+    remembered, admin = CACHE / "given", CACHE / "admin.kubeconfig"
+    if given and Path(given).resolve().parent == CACHE.resolve():
+        given = remembered.read_text(encoding="utf-8") if remembered.exists() else ""
+    if given:
         found = shutil.which("kubectl")
         if found is None:
-            raise FlywheelError("kubectl is not installed", reason="missing")
+            raise FlywheelError(
+                "kubectl is not installed", fix="https://kubernetes.io/docs/tasks/tools", reason="missing"
+            )
         node, programs, program = None, {}, Path(found)
-        shutil.copy(given, admin)
+        flat = kubectl(program, Path(given), "config", "view", "--raw", "--flatten", "--minify")
+        remembered.write_text(given, encoding="utf-8")
     else:
         programs = build((*NODE, *PARTS), CACHE / "programs")
         node, program = LocalNode(STATE, programs), programs["kubectl"]
         if not node.running():
             print("starting the node", flush=True)
             node.start()
-        shutil.copy(node.kubeconfig, admin)
-    admin.chmod(0o600)
+        flat = node.kubeconfig.read_text(encoding="utf-8")
+        remembered.unlink(missing_ok=True)
+    write_secret(admin, flat)
     installer = Installer(program, admin, programs, node, CACHE / "images")
     installer.run()
-    pipeline = CACHE / "pipeline.kubeconfig"
+    pipeline, script = CACHE / "pipeline.kubeconfig", CACHE / "env.sh"
     installer.pipeline_kubeconfig(pipeline)
-    gateway = installer.gateway_url()
-    variables = {"KUBECONFIG": str(pipeline), **installer.environment(), "FLYWHEEL_GATEWAY": gateway}
-    script = CACHE / "env.sh"
-    script.unlink(missing_ok=True)
-    script.touch(mode=0o600)
-    script.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
-    make_bucket(variables)
+    gateway, variables = installer.gateway_url(), installer.environment()
+    if variables:
+        with installer.reachable():
+            make_bucket(variables)
+    variables |= {"KUBECONFIG": str(pipeline), "FLYWHEEL_GATEWAY": gateway}
+    write_secret(script, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
     print(f"\nThe cluster is up ({time.monotonic() - started:.0f} s).")
-    print(f"  Gateway        {gateway or 'none yet'}")
+    print(f"  Gateway        {gateway or 'none that we know of: set deploy.gateway'}")
     print(f"  as admin       export KUBECONFIG={admin}")
-    print(f"  as a pipeline  source {script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script}")
-    if node is None:
+    print(f"  as a pipeline  source {script.relative_to(ROOT)} (a token for {TOKEN_HOURS} hours)")
+    if node is None and "AWS_ENDPOINT_URL" in variables:
         print("  MinIO and PostgreSQL are reached through")
         print("    kubectl -n flywheel-storage port-forward service/minio 9000 &")
         print("    kubectl -n flywheel-storage port-forward service/postgres 5432 &")
+    elif "AWS_ENDPOINT_URL" not in variables:
+        print("  storage        yours: export AWS_…, FLYWHEEL_OBJECT_STORE and FLYWHEEL_LEDGER_URL")
 
 
 def make_bucket(variables: dict[str, str]) -> None:
     """Make the bucket that ``FLYWHEEL_OBJECT_STORE`` names, if there is none."""
     from minio import Minio
-
-    from llm_flywheel.cluster.install import BUCKET
 
     endpoint = variables["AWS_ENDPOINT_URL"].removeprefix("http://")
     client = Minio(

@@ -2,15 +2,17 @@
 
 import json
 import secrets
+import subprocess
 import sysconfig
 import time
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llm_flywheel.cluster.images import program_image
 from llm_flywheel.cluster.node import LocalNode, kubectl
-from llm_flywheel.cluster.parts import GATEWAY, PARTS, Body, Part, kustomize
+from llm_flywheel.cluster.parts import GATEWAY, MINIO, PARTS, STORAGE_SECRET, Body, Part, kustomize
 from llm_flywheel.cluster.pki import kubeconfig
 from llm_flywheel.components.common.errors import FlywheelError
 
@@ -64,12 +66,14 @@ class Installer:
             self._manifests("overlays/local")
         elif not self._present(("servingruntime", f"--namespace={NAMESPACE}", "flywheel-vllm")):
             self._manifests("overlays/trainjob")
-        if not self._present(("secret", f"--namespace={NAMESPACE}", "flywheel-storage")):
+        if not self._present(STORAGE_SECRET):
             self._apply(self._settings())
         self._record([])
 
     def environment(self) -> dict[str, str]:
-        """What a process needs to use the cluster as ``flywheel-pipeline``: variables by name."""
+        """How this machine reaches object storage and ledger, as variables by name; none where they are not ours."""
+        if not self._present(MINIO):
+            return {}
         keys = self._secret("flywheel-storage", "minio")
         ledger = self._secret("flywheel-storage", "postgres")
         user, password, name = (ledger[f"POSTGRES_{key}"] for key in ("USER", "PASSWORD", "DB"))
@@ -94,6 +98,22 @@ class Installer:
         path.write_text(
             kubeconfig(cluster["server"], authority, PIPELINE, {"token": token.strip()}, NAMESPACE), encoding="utf-8"
         )
+
+    @contextmanager
+    def reachable(self) -> Iterator[None]:
+        """While this lasts, MinIO answers at its address; on our own node it always does."""
+        if self._node is not None:
+            yield
+            return
+        argv = ["--namespace=flywheel-storage", "port-forward", "service/minio", "9000"]
+        process = subprocess.Popen([str(self._program), f"--kubeconfig={self._admin}", *argv], stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()  # said when the port is open
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
     def gateway_url(self) -> str:
         """Address of the Gateway, or empty while it has none."""
@@ -121,7 +141,7 @@ class Installer:
             "get", "configmap", _RECORD["name"], f"--namespace={_RECORD['namespace']}", "--ignore-not-found", "-o",
             "jsonpath={.data.parts}",
         ).split(";")  # fmt: skip
-        return [part for part in PARTS if part.name in begun or not self._present(part.present)]
+        return [part for part in PARTS if part.name in begun or not any(map(self._present, part.present))]
 
     def _present(self, what: tuple[str, ...]) -> bool:
         try:

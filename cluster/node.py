@@ -18,6 +18,7 @@ from llm_flywheel.components.common.errors import FlywheelError
 
 _SUPERVISOR = "llm_flywheel.cluster.supervise"
 _START_S = 120.0
+_READY = "ready"  # this file says that a start came to its end
 # Who talks to the API server: kubeconfig name, user, group. The roles come with Kubernetes.
 _CLIENTS = (
     ("admin", "flywheel-admin", "system:masters"),
@@ -43,8 +44,8 @@ class LocalNode:
         self.kubeconfig = state / "pki" / "admin.kubeconfig"
 
     def running(self) -> bool:
-        """Whether there is a node already."""
-        return bool(supervisors(self._state))
+        """Whether there is a node that has come up."""
+        return bool(supervisors(self._state)) and (self._state / _READY).exists()
 
     def start(self) -> None:
         """Start the node and wait until it is ready; what fails half-way leaves nothing behind.
@@ -54,6 +55,11 @@ class LocalNode:
         """
         _check_machine()
         stop(self._state, self._network)
+        neighbour = _neighbour(self._network)
+        if neighbour:
+            raise FlywheelError(
+                "another checkout's node is running", where=neighbour, fix="make cluster-down there", reason="taken"
+            )
         try:
             self._prepare()
             self._network.connect(self._spawn())
@@ -61,6 +67,7 @@ class LocalNode:
             self._import_pause()
             self._announce_dns()
             self._wait("the node", self._node_ready)
+            (self._state / _READY).touch()
         except BaseException:
             logs = self._keep_logs()
             stop(self._state, self._network)
@@ -131,7 +138,7 @@ class LocalNode:
     def _wait(self, what: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_S
         while not ready():
-            if time.monotonic() > deadline or not self.running():
+            if time.monotonic() > deadline or not supervisors(self._state):
                 raise FlywheelError(f"{what} does not come up", where=str(self._state / "logs"), reason="cluster")
             time.sleep(0.3)
 
@@ -212,6 +219,18 @@ def supervisors(state: Path) -> list[psutil.Process]:
     return found
 
 
+def _neighbour(network: Network) -> str:
+    """State folder of the node that uses a network, or empty."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError, ValueError, KeyError):
+            argv = process.cmdline()
+            if _SUPERVISOR in argv:
+                start = json.loads((Path(argv[-1]) / "start.json").read_text(encoding="utf-8"))
+                if start["network"] == network.number:
+                    return argv[-1]
+    return ""
+
+
 def stop(state: Path, network: Network = Network()) -> None:  # noqa: B008
     """End the node and everything in it, and remove what it wrote; harmless when there is none.
 
@@ -223,10 +242,8 @@ def stop(state: Path, network: Network = Network()) -> None:  # noqa: B008
             process.kill()
     psutil.wait_procs(processes, timeout=60)
     deadline = time.monotonic() + 30
-    while exists(network.host_link) and time.monotonic() < deadline:
-        time.sleep(0.1)
-        if time.monotonic() > deadline - 25:
-            subprocess.run(["ip", "link", "delete", network.host_link], capture_output=True)
+    while exists(network.host_link) and not _neighbour(network) and time.monotonic() < deadline:
+        time.sleep(0.1)  # the kernel takes a namespace apart in its own time
     _remove_cgroups()
     for _ in range(50):
         shutil.rmtree(state, ignore_errors=True)
@@ -238,7 +255,8 @@ def stop(state: Path, network: Network = Network()) -> None:  # noqa: B008
 
 def _remove_cgroups() -> None:
     """The groups of containers that are gone; removing one that is still in use fails, as it should."""
-    for root in Path("/sys/fs/cgroup").glob("*/k8s.io"):
+    cgroups = Path("/sys/fs/cgroup")
+    for root in (cgroups / "k8s.io", *cgroups.glob("*/k8s.io")):
         for folder in sorted(root.rglob("*"), reverse=True):
             if folder.is_dir():
                 with suppress(OSError):

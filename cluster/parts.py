@@ -15,6 +15,8 @@ from llm_flywheel.cluster.programs import module_dir
 
 Body = dict[str, Any]
 HERE = Path(__file__).parent / "objects"
+MINIO = ("deployment", "--namespace=flywheel-storage", "minio")
+STORAGE_SECRET = ("secret", "--namespace=flywheel", "flywheel-storage")
 GATEWAY = {"name": "kserve-ingress-gateway", "namespace": "kserve"}
 
 
@@ -24,14 +26,14 @@ class Part:
 
     Attributes:
         name: For people.
-        present: What ``kubectl get`` shows where a cluster has it.
+        present: Arguments of ``kubectl get``; one that shows something shows that a cluster has it.
         bodies: Makes its objects.
         images: Image name to (path in the image, program that is there), for a node without a registry.
         wait: Deployments to wait for, ``namespace/name``.
     """
 
     name: str
-    present: tuple[str, ...]
+    present: tuple[tuple[str, ...], ...]
     bodies: Callable[[Path], list[Body]]
     images: dict[str, tuple[str, str]] = field(default_factory=dict)
     wait: tuple[str, ...] = ()
@@ -179,45 +181,45 @@ def jobset(kubectl: Path) -> list[Body]:
 
 
 PARTS = (
-    Part("Gateway API", ("crd", "httproutes.gateway.networking.k8s.io"), gateway_api),
+    Part("Gateway API", (("crd", "httproutes.gateway.networking.k8s.io"),), gateway_api),
     Part(
         "KServe v0.20.0",
-        ("crd", "inferenceservices.serving.kserve.io"),
+        (("crd", "inferenceservices.serving.kserve.io"),),
         kserve,
         {"docker.io/kserve/kserve-controller:v0.20.0": ("/manager", "kserve-manager")},
         ("kserve/kserve-controller-manager",),
     ),
     Part(
         "Traefik v3.5.3",
-        ("gatewayclass",),
+        (("gatewayclass",),),
         lambda _: of_file("traefik.yaml"),
         {"docker.io/library/traefik:v3.5.3": ("/usr/local/bin/traefik", "traefik")},
         ("traefik/traefik",),
     ),
     Part(
         "Training operator v1.9.4",
-        ("crd", "pytorchjobs.kubeflow.org"),
+        (("crd", "pytorchjobs.kubeflow.org"),),
         training_operator,
         {"ghcr.io/kubeflow/training-v1/training-operator:v1-93c5489": ("/manager", "training-operator")},
         ("kubeflow/training-operator",),
     ),
     Part(
         "JobSet v0.10.1",
-        ("crd", "jobsets.jobset.x-k8s.io"),
+        (("crd", "jobsets.jobset.x-k8s.io"),),
         jobset,
         {"registry.k8s.io/jobset/jobset:v0.10.1": ("/manager", "jobset")},
         ("jobset-system/jobset-controller-manager",),
     ),
     Part(
         "Trainer v2.1.0",
-        ("crd", "trainjobs.trainer.kubeflow.org"),
+        (("crd", "trainjobs.trainer.kubeflow.org"),),
         trainer,
         {"ghcr.io/kubeflow/trainer/trainer-controller-manager:v2.1.0": ("/manager", "trainer")},
         ("kubeflow-system/kubeflow-trainer-controller-manager",),
     ),
     Part(
         "MinIO and PostgreSQL",
-        ("deployment", "--namespace=flywheel-storage", "minio"),
+        (MINIO, STORAGE_SECRET),
         lambda _: of_file("storage.yaml"),
         {"docker.io/minio/minio:RELEASE.2026-02-12T20-18-48Z": ("/usr/bin/minio", "minio")},
         ("flywheel-storage/minio", "flywheel-storage/postgres"),

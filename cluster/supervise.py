@@ -37,7 +37,7 @@ class Node:
 
     def run(self) -> None:
         """Start everything, then keep it running until killed."""
-        command("mount", "--make-rshared", "/")
+        self._own_folders()
         while not exists(self._network.node_link):
             time.sleep(0.05)
         self._network.set_up_inside()
@@ -53,6 +53,16 @@ class Node:
                 print(f"{name} ended with {status}; started again", flush=True)
                 time.sleep(_RESTART_S)
                 self._start(name)
+
+    def _own_folders(self) -> None:
+        """Let what the programs write outside of the state folder (sockets, links to logs, plugins) stay in here."""
+        upper, work = self._state / "var", self._state / "var-work"
+        upper.mkdir()
+        work.mkdir()
+        layers = f"lowerdir=/var,upperdir={upper},workdir={work}"
+        command("mount", "--types", "overlay", "overlay", "--options", layers, "/var")
+        command("mount", "--types", "tmpfs", "tmpfs", "/run")
+        command("mount", "--make-rshared", "/")
 
     def _start(self, name: str) -> None:
         with (self._state / "logs" / f"{name}.log").open("ab") as log:

@@ -32,8 +32,8 @@ STORAGE = (
     "serving.kserve.io/s3-usehttps=0 serving.kserve.io/s3-region=us-east-1"
 )
 
-_READ, _WATCH = ("get", "list"), ("get", "list", "watch")
-_WRITE = ("create", "get", "list", "watch", "patch", "delete")
+_READ = ("get", "list")
+_WRITE = ("create", "get", "list", "patch", "delete")
 Rules = dict[tuple[str, str], tuple[str, ...]]
 # What a run does, verbs by API group and resource: the Roles in manifests/ grant this and nothing else.
 IN_NAMESPACE: Rules = {
@@ -43,9 +43,9 @@ IN_NAMESPACE: Rules = {
     ("serving.kserve.io", "inferenceservices"): _WRITE,
     ("serving.kserve.io", "servingruntimes"): _READ,
     ("gateway.networking.k8s.io", "httproutes"): _WRITE,
-    ("", "pods"): _WATCH,
-    ("", "events"): _WATCH,
-    ("apps", "deployments"): _WATCH,
+    ("", "pods"): _READ,
+    ("", "events"): _READ,
+    ("apps", "deployments"): _READ,
     ("", "pods/log"): ("get",),
     ("", "pods/proxy"): ("get",),
     ("", "configmaps"): ("get",),

@@ -30,12 +30,15 @@ def resume(run_dir: Path, settings: Settings) -> int:
         0 if it ended as the run's configuration wants it, else 1.
 
     Raises:
-        FlywheelError: The run has no rollout, or what its traffic went through has ended.
+        FlywheelError: The run has no rollout, its files are damaged, a process still watches it, or what its traffic
+            went through has ended.
     """
     folder = run_dir if run_dir.is_dir() else settings.home / "runs" / run_dir
-    inputs, endpoint = _read(folder / INPUTS_NAME), _read(folder / "endpoint.json")
+    inputs = _read(folder / INPUTS_NAME, "config", "endpoint", "version", "dataset")
+    endpoint = _read(folder / "endpoint.json", "base_url", "model", "config_file")
     with Ledger.open(settings.ledger_url) as ledger:
         journal = Journal(ledger, folder.name, endpoint["model"], inputs["version"])
+    journal.require_silent()
     # What has decided needs what splits the traffic, what has settled not even that.
     if journal.phase != SETTLED and (journal.body(DECIDED) is None or endpoint.get("target") != "cluster"):
         _check_gateway(endpoint, folder)
@@ -56,13 +59,17 @@ def resume(run_dir: Path, settings: Settings) -> int:
     return 0 if result.failure(config) is None else 1
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *keys: str) -> dict[str, Any]:
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return value
-    except (OSError, ValueError):
+        return value | {key: value[key] for key in keys}
+    except OSError:
         raise FlywheelError(
             "there is no rollout to go on with", where=str(path), fix="ls .flywheel/runs", reason="missing"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise FlywheelError(
+            f"damaged: {type(error).__name__}: {error}", where=str(path), fix="run the pipeline again", reason="damaged"
         ) from None
 
 

@@ -51,7 +51,10 @@ class ApiServer(HTTPServer):
         before = self.objects.get(path) or {}
         same = before.get("spec") == body.get("spec")
         generation = before.get("metadata", {}).get("generation", 0) + (not same)
-        self.objects[path] = {**body, "metadata": {**body["metadata"], "generation": generation}}
+        metadata = {**body["metadata"], "generation": generation}
+        if "deletionTimestamp" in before.get("metadata", {}):  # nothing brings it back
+            metadata["deletionTimestamp"] = before["metadata"]["deletionTimestamp"]
+        self.objects[path] = {**body, "metadata": metadata}
         if body["kind"] == "InferenceService":
             self.objects[path]["status"] = self.status
             self._roll_out(body)

@@ -1,7 +1,7 @@
 """The few calls that we make of a Kubernetes API server, on plain dicts, with errors that a person can act on."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -140,30 +140,7 @@ class Cluster:
 
     def text(self, path: str, query: Mapping[str, str] | None = None, timeout_s: float = CALL_TIMEOUT_S) -> str:
         """GET text, such as a log or, through the server's proxy, a pod's ``/metrics``."""
-        with self._open("GET", path, None, dict(query or {}), "", timeout_s) as answer:
-            return bytes(answer.read()).decode("utf-8", "replace")
-
-    def lines(self, path: str, query: Mapping[str, str], timeout_s: float) -> Iterator[str]:
-        """GET text line by line while it is being made, as for a followed log; ends when the server ends it.
-
-        Args:
-            path: Absolute path.
-            query: Query parameters.
-            timeout_s: Longest silence, seconds; then FlywheelError.
-        """
-        from urllib3.exceptions import HTTPError
-
-        with self._open("GET", path, None, dict(query), "", timeout_s) as answer:
-            rest = b""
-            try:
-                for piece in answer.stream(2**14):
-                    *whole, rest = (rest + piece).split(b"\n")
-                    for line in whole:
-                        yield line.decode("utf-8", "replace")
-            except HTTPError as error:
-                raise self._silent(error) from None
-            if rest:
-                yield rest.decode("utf-8", "replace")
+        return self._ask("GET", path, None, dict(query or {}), "", timeout_s).decode("utf-8", "replace")
 
     def _object(
         self,
@@ -174,15 +151,18 @@ class Cluster:
         content: str = "",
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> Body:
-        with self._open(method, path, body, dict(query or {}), content, timeout_s) as answer:
-            return dict(json.loads(answer.read() or b"{}"))
+        raw = self._ask(method, path, body, dict(query or {}), content, timeout_s)
+        try:
+            return dict(json.loads(raw or b"{}"))
+        except ValueError:
+            raise self._silent(f"not JSON: {raw[:200]!r}") from None
 
-    def _open(self, method: str, path: str, body: Any, query: dict[str, str], content: str, timeout_s: float) -> Any:
+    def _ask(self, method: str, path: str, body: Any, query: dict[str, str], content: str, timeout_s: float) -> bytes:
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
-        # The generated client reads whole bodies and sends some patches under the wrong type: its authentication and
-        # connection pool are used, the request is our own.
+        # The generated client sends some patches under the wrong type: its authentication and connection pool are
+        # used, the request is our own.
         headers: dict[str, str] = {"Accept": "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = content or "application/json"
@@ -195,16 +175,14 @@ class Cluster:
                 url,
                 body=None if body is None else json.dumps(body).encode(),
                 headers=headers,
-                preload_content=False,
                 retries=False,
                 timeout=Timeout(connect=min(5.0, timeout_s), read=timeout_s),
             )
         except HTTPError as error:
             raise self._silent(error) from None
         if answer.status >= 300:
-            with answer:
-                raise _refused(answer.status, bytes(answer.read()), path)
-        return answer
+            raise _refused(answer.status, answer.data, path)
+        return bytes(answer.data)
 
     def _silent(self, error: object) -> FlywheelError:
         text = " ".join(str(error).split())[:300]
@@ -225,7 +203,9 @@ def _refused(status: int, raw: bytes, path: str) -> Refused:
     except (ValueError, KeyError, TypeError):
         message = raw[:500].decode("utf-8", "replace")
     *_, plural, name = path.split("/")
-    fix = "flywheel doctor --target cluster" if status in (401, 403, 404) else ""
+    fix = "flywheel doctor --target cluster" if status in (403, 404) else ""
+    if status == 401:
+        fix = "make cluster, which makes a new token (one lasts a day), or log in to your cluster again"
     return Refused(status, f"the cluster refused: {status}: {message[:800]}", where=f"{plural}/{name}", fix=fix)
 
 

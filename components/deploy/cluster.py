@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from llm_flywheel.components.common.cluster import Cluster
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.deploy.config import DeployConfig
-from llm_flywheel.components.deploy.local import Running, run_dir_of, smoke_test
+from llm_flywheel.components.deploy.local import Running, run_dir_of, smoke_test, write_endpoint
 from llm_flywheel.components.deploy.versions import Registered
 from llm_flywheel.serving.inference_service.address import Address, address
 from llm_flywheel.serving.inference_service.build import PART_OF, VERSION_LABEL, split_of
 from llm_flywheel.serving.inference_service.client import apply_service, wait_reached
 from llm_flywheel.serving.inference_service.config import ServiceSpec
-from llm_flywheel.serving.inference_service.route import RouteBackend, canary_taken_back
+from llm_flywheel.serving.inference_service.route import canary_taken_back
 from llm_flywheel.serving.local.gateway import Upstream, start_gateway
 from llm_flywheel.serving.local.processes import reap
 from llm_flywheel.serving.rollout.plan import weights_for
@@ -25,9 +25,10 @@ def serve_in_cluster(
     settings: Settings,
     cluster: Cluster | None = None,
 ) -> Running:
-    """Bring a service into the cluster, ask both variants, then put the canary's share in force.
+    """Bring a service into the cluster, ask both variants, and write ``endpoint.json``.
 
-    A canary that does not get ready or does not answer is removed again, with all traffic on stable.
+    The canary of a pair gets no traffic but what asks for it: its share is the rollout's, which watches it. On a
+    failure, also for Ctrl-C, the canary is removed again, with all traffic on stable.
 
     Args:
         config: Smoke test, port, patience.
@@ -43,10 +44,11 @@ def serve_in_cluster(
     run_dir = run_dir_of(settings, "cluster")
     cluster = cluster or Cluster()
     pair = split_of(spec) == "pair"
-    first = spec.model_copy(update={"canary_percent": 0}) if pair else spec
+    if pair:
+        spec = spec.model_copy(update={"canary_percent": 0})
     reap(run_dir, "")
     try:
-        apply_service(first, cluster, timeout_s=config.runtime.startup_timeout_s)
+        apply_service(spec, cluster, timeout_s=config.runtime.startup_timeout_s)
         with canary_taken_back(spec, cluster):
             where = address(cluster, spec)
             for variant, model in models.items() if pair else ():
@@ -59,16 +61,13 @@ def serve_in_cluster(
             )  # fmt: skip
             # Only our own route can be asked for a variant.
             answers = {variant or "any": smoke_test(gateway, variant, config) for variant in (models if pair else [""])}
-            weights = weights_for(spec.canary_percent)
-            if pair:
-                backend = RouteBackend(spec, cluster)
-                backend.set_weights(weights)
-                weights = backend.weights()
+            pids, pods = {"gateway": process.record.pid}, _pods(cluster, spec, models)
+            running = Running(gateway, upstreams, pids, weights_for(spec.canary_percent), answers, where, pods)
+            write_endpoint(running, name, models, settings, config.smoke_prompt, spec)
     except BaseException:
         reap(run_dir, "")
         raise
-    pids, pods = {"gateway": process.record.pid}, _pods(cluster, spec, models)
-    return Running(gateway, upstreams, pids, weights, answers, where, pods)
+    return running
 
 
 def _upstreams(where: Address, name: str, models: Mapping[str, Registered]) -> dict[str, Upstream]:

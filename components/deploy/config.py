@@ -16,7 +16,13 @@ class DeployConfig(Section):
         description="local: vLLM and gateway on this machine; cluster: vLLM in Kubernetes behind its Gateway, our "
         "gateway on this machine; none: manifests only.",
     )
-    canary_percent: int = Field(10, ge=0, le=100, description="The canary's share once both variants answered.")
+    canary_percent: int = Field(
+        10,
+        ge=0,
+        le=100,
+        description="The canary's share once both variants answered: for target local, split native, and in the "
+        "manifests. A pair that is deployed to a cluster stays at 0: there the rollout alone gives the canary traffic.",
+    )
     runtime: RuntimeConfig = RuntimeConfig()
     smoke_prompt: str = Field("Hello", min_length=1, description="What both variants are asked before traffic comes.")
     smoke_timeout_s: float = Field(120.0, gt=0, le=3600, description="Longest wait for that answer, seconds.")

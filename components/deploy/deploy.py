@@ -18,6 +18,7 @@ from llm_flywheel.components.deploy.versions import Registered, read_versions
 from llm_flywheel.serving.inference_service.address import Address
 from llm_flywheel.serving.inference_service.config import ServiceSpec
 from llm_flywheel.serving.ledger.ledger import Ledger
+from llm_flywheel.serving.rollout.journal import Journal, abandon_orphans
 from llm_flywheel.serving.rollout.plan import CANARY, STABLE
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ def run(
 ) -> Deployed:
     """Serve the champion as stable and ``version`` as canary.
 
+    What an unfinished rollout of another run left in a cluster is taken over, unless a process still watches it.
+
     Args:
         config: Where and how.
         name: Registered model.
@@ -61,28 +64,32 @@ def run(
         cluster: For target ``cluster``; default: the one of the environment.
 
     Raises:
-        FlywheelError: The registry has no such version, the mode cannot split, or a variant does not answer.
+        FlywheelError: The registry has no such version, the mode cannot split, a variant does not answer, or in the
+            cluster another run rolls this model out right now.
     """
     if config.target == "cluster" and config.mode == "knative":
         # Nothing of ours steers Knative's split, and traffic that nobody watches is no canary's.
         config = config.model_copy(update={"canary_percent": 0})
-    stable, canary = read_versions(settings, name, version)
-    models = {STABLE: stable, CANARY: canary}
-    spec = service_spec(config, name, stable, canary)
-    files = write_manifests(spec, manifests)
     with Ledger.open(settings.ledger_url) as ledger:
 
         def audit(action: str, details: Mapping[str, Any]) -> None:
             shared = {"run_id": settings.run_id, "target": config.target}
-            ledger.append_audit(settings.actor, f"deploy.{action}", f"model:{name}/{version}", {**shared, **details})
+            ledger.append_audit(settings.actor, action, f"model:{name}/{version}", {**shared, **details})
 
-        audit("start", {variant: asdict(model) for variant, model in models.items()})
+        if config.target == "cluster":
+            # Before the champion is looked up: a rollout that runs may be about to change it.
+            abandon_orphans(ledger, Journal(ledger, settings.run_id, name, version), audit)
+        stable, canary = read_versions(settings, name, version)
+        models = {STABLE: stable, CANARY: canary}
+        spec = service_spec(config, name, stable, canary)
+        files = write_manifests(spec, manifests)
+        audit("deploy.start", {variant: asdict(model) for variant, model in models.items()})
         try:
             deployed, running = _act(config, name, models, spec, files, settings, cluster)
         except FlywheelError as error:
-            audit("failed", {"reason": error.reason, "error": error.what})
+            audit("deploy.failed", {"reason": error.reason, "error": error.what})
             raise
-        audit("done", {"endpoint": deployed.endpoint, "weights": dict(deployed.weights)})
+        audit("deploy.done", {"endpoint": deployed.endpoint, "weights": dict(deployed.weights)})
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(markdown(config, name, spec, deployed, running), encoding="utf-8")
     return deployed
@@ -102,7 +109,6 @@ def _act(
     if config.target == "cluster":
         _readable_from_cluster(models)
         running = serve_in_cluster(config, name, models, spec, settings, cluster)
-        write_endpoint(running, name, models, settings, config.smoke_prompt, spec)
     else:
         running = serve(config, name, models, settings)
         write_endpoint(running, name, models, settings, config.smoke_prompt)
@@ -159,7 +165,7 @@ def _running(config: DeployConfig, name: str, running: Running) -> str:
 def _in_cluster(name: str, spec: ServiceSpec, running: Running, where: Address) -> str:
     pods = [[variant, ", ".join(names)] for variant, names in running.pods.items()]
     text = f"\n## In the cluster\n\n{markdown_table(['variant', 'pods'], pods)}"
-    text += f"\nThe weights are in HTTPRoute `{spec.name}`, namespace `{spec.namespace}`. "
+    text += f"\nThe weights are in HTTPRoute `{spec.name}`, namespace `{spec.namespace}`; the rollout changes them. "
     text += "Whoever asks the Gateway itself is not metered:\n\n"
     return text + ask_directly(where, name)
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
@@ -14,6 +15,7 @@ from llm_flywheel.components.common.cluster import Body, Cluster, Refused, refer
 from llm_flywheel.components.common.crd import require_valid
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.images import TRAINER
+from llm_flywheel.components.common.outage import ride_out
 from llm_flywheel.components.common.progress import Progress
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.common.storage import files_under, store_for
@@ -175,7 +177,7 @@ class _Wait:
         self._log_file, self._poll_s = log_file, poll_s
         self._namespace = named["metadata"]["namespace"]
         self._of_job, self._lead_label, self._lead_value, self._container = _PODS[named["kind"]]
-        self._began = self._answered = time.monotonic()
+        self._began = time.monotonic()
         self._started = self._blocked = 0.0
 
     def result(self) -> TrainingLog:
@@ -183,16 +185,7 @@ class _Wait:
         with self._log_file.open("w", encoding="utf-8") as copy, Progress("fine-tuning", 100) as progress:
             lead = _LeadLog(self._cluster, self._container, copy, progress)
             while True:
-                try:
-                    job, pods = self._look()
-                    lead.read(self._lead(pods))
-                    self._answered = time.monotonic()
-                except FlywheelError as error:
-                    if not _passing(error) or time.monotonic() - self._answered > OUTAGE_S:
-                        raise
-                    logger.info("%s: %s", _shown(self._named), error.what)
-                    time.sleep(self._poll_s)
-                    continue
+                job, pods = ride_out(partial(self._look, lead), OUTAGE_S, self._poll_s)
                 ended = causes.finished(job)
                 if ended == "failed":
                     logs = {**self._tails(pods, copy), **lead.by_pod()}
@@ -202,12 +195,14 @@ class _Wait:
                 self._go_on(job, pods, progress)
                 time.sleep(self._poll_s)
 
-    def _look(self) -> tuple[Body, list[Body]]:
+    def _look(self, lead: "_LeadLog") -> tuple[Body, list[Body]]:
         job = self._cluster.find(self._named)
         if job is None:
             raise FlywheelError("somebody has deleted the job", where=_shown(self._named), reason="deleted")
         selector = f"{self._of_job}={self._named['metadata']['name']}"
-        return job, self._cluster.items("v1", "Pod", self._namespace, labelSelector=selector)
+        pods = self._cluster.items("v1", "Pod", self._namespace, labelSelector=selector)
+        lead.read(self._lead(pods))
+        return job, pods
 
     def _lead(self, pods: Sequence[Body]) -> Body | None:
         """The pod of rank 0; the newest, where a failed one was made anew."""
@@ -384,11 +379,6 @@ def _is_same(found: Body, body: Body) -> bool:
     meta = found["metadata"]
     same = (meta.get("annotations") or {}).get(SPEC_HASH) == body["metadata"]["annotations"][SPEC_HASH]
     return same and "deletionTimestamp" not in meta and causes.finished(found) != "failed"
-
-
-def _passing(error: FlywheelError) -> bool:
-    """Whether an API server that answers so, or not at all, may be well again soon."""
-    return error.status in (429, 500, 502, 503, 504) if isinstance(error, Refused) else error.reason == "cluster"
 
 
 def _shown(body: Body) -> str:

@@ -29,6 +29,7 @@ from llm_flywheel.serving.rollout.journal import (
     ALIASES,
     DECIDED,
     SETTLED,
+    Busy,
     Journal,
     TakenOver,
     abandon_orphans,
@@ -103,7 +104,9 @@ def run(
     Raises:
         FlywheelError: The endpoint, the ledger, the object store or the registry is not usable. Traffic is back on
             stable then, unless the registry names the canary as champion already and only what comes after failed, or
-            another process goes on with this rollout.
+            another process goes on with this rollout or, in a cluster, watches another one of this model. What cannot
+            even be begun (no ledger, no endpoint to steer) leaves the traffic as it was: in a cluster, where `deploy`
+            gives a canary no share, on stable.
     """
     settings = settings or Settings.from_env()
     with Ledger.open(settings.ledger_url) as ledger:
@@ -122,17 +125,19 @@ def run(
             return _result(journal.record(), sealed["digest"], settings)
         endpoint = read_endpoint(settings.run_dir, endpoint_url)
         _check(endpoint, name, version)
-        if settings.run_dir is not None:
-            again = {"config": config.model_dump(mode="json"), "endpoint": endpoint_url}
-            write_json(settings.run_dir / INPUTS_NAME, {**again, "version": version, "dataset": str(dataset)})
         audit = _auditor(ledger, settings, endpoint.model)
-        abandon_orphans(ledger, journal, audit)
         backend, pods = _backend(endpoint, settings, cluster)
 
-        def told() -> bool:
+        def stays(error: BaseException) -> bool:
+            if isinstance(error, TakenOver) or (isinstance(error, Busy) and endpoint.service is not None):
+                return True
             return journal.body(ALIASES) is not None or is_champion(settings, name, version)
 
-        with _stable_on_failure(backend, audit, unless=told):
+        with _stable_on_failure(backend, audit, unless=stays):
+            if settings.run_dir is not None:
+                again = {"config": config.model_dump(mode="json"), "endpoint": endpoint_url}
+                write_json(settings.run_dir / INPUTS_NAME, {**again, "version": version, "dataset": str(dataset)})
+            abandon_orphans(ledger, journal, audit)
             record, stats = _watch(config, endpoint, backend, pods, dataset, ledger, journal, settings)
             sealed = to_json(record)
             digest = sealed["digest"]
@@ -185,17 +190,17 @@ def _check(endpoint: Endpoint, name: str, version: str) -> None:
 
 
 @contextmanager
-def _stable_on_failure(backend: TrafficBackend, audit: Audit, unless: Callable[[], bool]) -> Iterator[None]:
+def _stable_on_failure(
+    backend: TrafficBackend, audit: Audit, unless: Callable[[BaseException], bool]
+) -> Iterator[None]:
     """Put all traffic on stable, and audit that, when the block does not come to its end; also for Ctrl-C.
 
-    Not when the registry knows the outcome already (``unless``), and not when another process has taken over.
+    Not when ``unless`` says so of the error: the registry knows the outcome already, or the traffic is another's.
     """
     try:
         yield
-    except TakenOver:
-        raise
     except BaseException as error:
-        if unless():
+        if unless(error):
             raise
         weights = weights_for(0)
         applied, problem = put_in_force(backend, weights)

@@ -3,6 +3,9 @@
 # Usage: manifests/images/build.sh FOLDER
 # Leaves FOLDER/*.tar, one per image; an image whose inputs did not change is not built again.
 set -euo pipefail
+# Namespaces of its own: however it ends, its processes and mounts end with it.
+[ -n "${OWN_NAMESPACES:-}" ] || OWN_NAMESPACES=1 exec unshare --mount --pid --fork --kill-child --mount-proc "$0" "$@"
+trap 'exit 130' INT TERM
 cd "$(dirname "$0")/../.."
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 work=$out/.build
@@ -21,11 +24,7 @@ buildah() { # storage of our own, and no container runtime
   command buildah --root "$work/storage" --runroot "$work/run" --storage-driver overlay "$@"
 }
 
-finish() { # what a failed build left, and buildah's own mount
-  buildah rm --all >/dev/null 2>&1 || true
-  umount "$work/storage/overlay" 2>/dev/null || true
-}
-trap finish EXIT
+buildah rm --all >/dev/null 2>&1 || true # what a failed build left
 
 # Where this machine's pip finds packages, and its certificates: needed inside a build, never part of an image.
 { echo '[global]'

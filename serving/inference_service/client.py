@@ -9,7 +9,7 @@ from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.serving.inference_service.address import Address, who_answers
 from llm_flywheel.serving.inference_service.build import service_name, split_of, stages
 from llm_flywheel.serving.inference_service.config import ServiceSpec
-from llm_flywheel.serving.inference_service.ready import wait_ready, weights_of
+from llm_flywheel.serving.inference_service.ready import POLL_S, being_deleted, wait_ready, weights_of
 from llm_flywheel.serving.inference_service.route import canary_taken_back, retire
 
 NATIVE_TIMEOUT_S = 30.0
@@ -35,12 +35,25 @@ def apply_service(spec: ServiceSpec, cluster: Cluster, *, timeout_s: float) -> N
     for stage, bodies in stages(spec).items():
         with contextlib.nullcontext() if stage == "stable" else canary_taken_back(spec, cluster):
             for body in bodies:
-                cluster.apply(body)
+                _apply(cluster, body, timeout_s)
                 wait_ready(cluster, body, timeout_s)
             if split == "native" and stage == "canary":
                 _require_native_weights(cluster, spec)
         if stage == "stable" and split == "pair" and spec.gateway is not None:
             retire(cluster, spec, keep=[spec.stable, *([spec.canary] if spec.canary else [])])
+
+
+def _apply(cluster: Cluster, body: Body, timeout_s: float) -> None:
+    """Apply; what an earlier deployment left, and is being deleted, is waited out first."""
+    deadline = time.monotonic() + timeout_s
+    while being_deleted(cluster.apply(body)):
+        if time.monotonic() >= deadline:
+            raise FlywheelError(
+                f"an earlier one is still being deleted after {timeout_s:.0f} s",
+                where=f"{body['kind']}/{body['metadata']['name']}",
+                reason="timeout",
+            )
+        time.sleep(POLL_S)
 
 
 def _require_native_weights(cluster: Cluster, spec: ServiceSpec) -> None:

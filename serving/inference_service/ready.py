@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llm_flywheel.components.common.cluster import Body, Cluster, reference
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.outage import ride_out
 from llm_flywheel.serving.inference_service.build import SPEC_ANNOTATION, VARIANT_HEADER
 
 POLL_S = 2.0
@@ -40,7 +41,7 @@ class Trouble:
 
 
 def wait_ready(cluster: Cluster, body: Body, timeout_s: float, poll_s: float = POLL_S) -> None:
-    """Wait until an applied InferenceService or HTTPRoute is in force.
+    """Wait until an applied InferenceService or HTTPRoute is in force; a short outage of the API server is ridden out.
 
     Raises:
         FlywheelError: Not in time, or the cause shows that it never will be; with the cause.
@@ -50,9 +51,9 @@ def wait_ready(cluster: Cluster, body: Body, timeout_s: float, poll_s: float = P
         return
     started = time.monotonic()
     since: dict[str, float] = {}
-    while waiting := waits_for(cluster, body):
+    while waiting := ride_out(lambda: waits_for(cluster, body)):
+        trouble = ride_out(lambda: diagnose(cluster, body))
         now = time.monotonic()
-        trouble = diagnose(cluster, body)
         since = {trouble.reason: since.get(trouble.reason, now)} if trouble else {}
         in_vain = trouble is not None and now - since[trouble.reason] >= trouble.patience_s
         if in_vain or now - started >= timeout_s:
@@ -70,7 +71,8 @@ def waits_for(cluster: Cluster, body: Body) -> str:
 
     KServe's conditions describe the state before an update until its controller has seen it: the Deployments decide.
     """
-    waiting = not_ready(cluster.get(body))
+    found = cluster.get(body)
+    waiting = "it is being deleted" if being_deleted(found) else not_ready(found)
     if waiting or "Knative" in body["metadata"]["annotations"].values():
         return waiting
     namespace = body["metadata"]["namespace"]
@@ -82,6 +84,11 @@ def waits_for(cluster: Cluster, body: Body) -> str:
         if waiting:
             return f"Deployment {name}: {waiting}"
     return ""
+
+
+def being_deleted(found: Body) -> bool:
+    """Whether an object is there only until its finalizers are done; what is applied to it goes with it."""
+    return "deletionTimestamp" in found["metadata"]
 
 
 def _predictors(body: Body) -> dict[str, Body]:
@@ -125,7 +132,7 @@ def not_rolled_out(deployment: Body, digest: str, replicas: int = 0) -> str:
         digest: The spec that it must be of.
         replicas: How many it must have; 0 for as many as it says.
     """
-    if not deployment:
+    if not deployment or being_deleted(deployment):
         return "not there yet"
     spec, status = deployment["spec"], deployment.get("status") or {}
     wanted = replicas or spec.get("replicas", 1)
@@ -233,13 +240,13 @@ def _last_warning(cluster: Cluster, body: Body) -> str:
 
 
 def wait_route(cluster: Cluster, body: Body, timeout_s: float = ROUTE_TIMEOUT_S, poll_s: float = 0.5) -> None:
-    """Wait until the Gateway has accepted a route as it was written.
+    """Wait until the Gateway has accepted a route as it was written; a short outage of the API server is ridden out.
 
     Raises:
         FlywheelError: It has not, in time; with what the route's status says.
     """
     deadline = time.monotonic() + timeout_s
-    while problem := not_accepted(cluster.get(body), body):
+    while problem := not_accepted(ride_out(lambda: cluster.get(body)), body):
         if time.monotonic() >= deadline:
             parent = body["spec"]["parentRefs"][0]
             raise FlywheelError(
@@ -260,6 +267,8 @@ def not_accepted(found: Body, wanted: Body) -> str:
 
 def conditions_of(found: Body, parent: Body) -> str:
     """What the Gateway that ``parent`` names holds against a route, or empty."""
+    if being_deleted(found):
+        return "it is being deleted"
     generation = found["metadata"].get("generation")
     for status in (found.get("status") or {}).get("parents") or []:
         if {key: status["parentRef"].get(key) for key in ("name", "namespace")} != parent:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from llm_flywheel.components.common.cluster import Cluster
 from llm_flywheel.components.common.errors import FlywheelError
-from llm_flywheel.serving.inference_service.address import address, who_answers
+from llm_flywheel.components.common.outage import ride_out
 from llm_flywheel.serving.inference_service.build import (
     MANAGED_BY,
     PART_OF,
@@ -23,7 +23,7 @@ from llm_flywheel.serving.inference_service.build import (
     without_canary,
 )
 from llm_flywheel.serving.inference_service.config import ModelVersion, ServiceSpec
-from llm_flywheel.serving.inference_service.ready import conditions_of, wait_route, weights_of
+from llm_flywheel.serving.inference_service.ready import being_deleted, conditions_of, wait_route, weights_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,8 @@ class RouteBackend:
         """Write the weights (percent per variant) and wait until the Gateway has accepted them.
 
         Raises:
-            FlywheelError: They do not name both variants or sum to 100, or the Gateway does not accept them.
+            FlywheelError: They do not name both variants or sum to 100, a version that is to get traffic is not
+                there, or the Gateway does not accept them.
         """
         if set(weights) != {"stable", "canary"} or sum(weights.values()) != 100 or min(weights.values()) < 0:
             raise FlywheelError(f"not weights of a pair: {dict(weights)}", where=self._where, reason="router")
@@ -85,20 +86,13 @@ class RouteBackend:
             raise FlywheelError(f"the route is not in force: {problem}", where=self._where, reason="router")
         return {variant: weights.get(service, 0) for service, variant in services.items()}
 
-    def healthy(self) -> bool:
-        """Whether the Gateway answers at all; never raises."""
-        try:
-            return who_answers(address(self._cluster, self._spec)).status > 0
-        except FlywheelError:
-            return False
-
     def settle(self, decision: Literal["promote", "rollback"]) -> None:
         """Leave all traffic on the version that won and remove the other, once its requests have ended.
 
         May be repeated from any point: every step looks at what is there.
 
         Raises:
-            FlywheelError: The cluster refuses, or the Gateway does not accept the route.
+            FlywheelError: The cluster refuses, the winner is not there, or the Gateway does not accept the route.
         """
         winner, loser = (self._canary, self._stable) if decision == "promote" else (self._stable, self._canary)
         self._put(without_canary(self._spec.model_copy(update={"stable": winner})))
@@ -110,17 +104,30 @@ class RouteBackend:
         return f"HTTPRoute/{self._spec.name} in {self._spec.namespace}"
 
     def _put(self, spec: ServiceSpec) -> None:
+        for model, share in ((spec.stable, 100 - spec.canary_percent), (spec.canary, spec.canary_percent)):
+            if model is not None and share:
+                self._require_there(model)
         body = http_route(spec)
         self._cluster.apply(body)
         wait_route(self._cluster, body)
 
+    def _require_there(self, model: ModelVersion) -> None:
+        found = self._cluster.find(service_reference(self._spec, model))
+        if found is None or being_deleted(found):
+            raise FlywheelError(
+                f"version {model.version} is not there any more; the route stays as it is",
+                where=f"InferenceService/{service_name(self._spec, model)} in {self._spec.namespace}",
+                fix="run the pipeline again",
+                reason="gone",
+            )
+
 
 @contextmanager
 def canary_taken_back(spec: ServiceSpec, cluster: Cluster) -> Iterator[None]:
-    """On a failure, put all traffic on stable and remove the canary; the failure goes on."""
+    """On a failure, also for Ctrl-C, put all traffic on stable and remove the canary; the failure goes on."""
     try:
         yield
-    except FlywheelError:
+    except BaseException:
         try:
             if split_of(spec) == "pair" and spec.canary is not None:
                 RouteBackend(spec, cluster).settle("rollback")
@@ -151,7 +158,7 @@ def _drain(cluster: Cluster, spec: ServiceSpec, versions: list[str]) -> None:
     selector = f"{PART_OF}={spec.name},{VERSION_LABEL} in ({','.join(versions)})"
     deadline = time.monotonic() + LONGEST_DRAIN_S
     while time.monotonic() < deadline:
-        pods = cluster.items("v1", "Pod", spec.namespace, labelSelector=selector)
+        pods = ride_out(lambda: cluster.items("v1", "Pod", spec.namespace, labelSelector=selector))
         if not any(_in_flight(cluster, spec.namespace, pod["metadata"]["name"]) for pod in pods):
             return
         time.sleep(1.0)

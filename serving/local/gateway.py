@@ -135,8 +135,6 @@ def start_gateway(
         "routes": {model: {"split_by": split_by, "variants": {name: vars(item) for name, item in variants.items()}}},
         "keys": [{"id": "local", "sha256": sha256_of(key), "user": settings.actor, "team": "local"}],
         "admin_sha256": sha256_of(token),
-        "sticky_secret": secrets.token_urlsafe(32),
-        "ledger_url": settings.ledger_url,
         "run_id": run_id,
     }
     config_file = folder / "config.json"
@@ -146,7 +144,16 @@ def start_gateway(
         program = [sys.executable, "-m", "llm_flywheel.serving.gateway"]
         return [*program, "--config", str(config_file), "--port", str(chosen)]
 
-    server = start_ready("gateway", argv, run_dir=run_dir, run_id=run_id, timeout_s=timeout_s, port=port)
+    server = start_ready(
+        "gateway",
+        argv,
+        run_dir=run_dir,
+        run_id=run_id,
+        timeout_s=timeout_s,
+        port=port,
+        # Not in the file, which stays: the address may hold a password.
+        env={"FLYWHEEL_LEDGER_URL": settings.ledger_url},
+    )
     base_url = f"http://127.0.0.1:{server.record.port}/v1"
     return LocalGateway(base_url, model, key_file, token_file, config_file, server.record.pid), server
 

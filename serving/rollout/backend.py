@@ -24,9 +24,6 @@ class TrafficBackend(Protocol):
     def weights(self) -> dict[str, int]:
         """Weights in force. Raises FlywheelError when the router does not answer."""
 
-    def healthy(self) -> bool:
-        """Whether the router answers at all; never raises."""
-
     def settle(self, decision: Literal["promote", "rollback"]) -> None:
         """Put the final weights in force and remove what no longer serves; may be called again and again."""
 
@@ -73,10 +70,10 @@ class GatewayBackend:
     """
 
     def __init__(self, base_url: str, model: str, token: str, actor: str = "", timeout_s: float = 3.0) -> None:
-        self._root, self._timeout_s = root_of(base_url), timeout_s
-        if urlsplit(self._root).scheme != "http":
+        root, self._timeout_s = root_of(base_url), timeout_s
+        if urlsplit(root).scheme != "http":
             raise FlywheelError("not an http:// address", where=base_url, reason="endpoint")
-        self._url = f"{self._root}/admin/routes/{quote(model, safe='')}/weights"
+        self._url = f"{root}/admin/routes/{quote(model, safe='')}/weights"
         self._headers = {"authorization": f"Bearer {token}"}
         if actor:
             self._headers["x-flywheel-actor"] = quote(actor)  # a header carries Latin-1, a name may not be
@@ -91,10 +88,6 @@ class GatewayBackend:
         if not isinstance(found, dict) or not all(isinstance(value, int) for value in found.values()):
             raise FlywheelError(f"not weights: {found!r}", where=self._url, reason="router")
         return found
-
-    def healthy(self) -> bool:
-        """GET /health."""
-        return call(f"{self._root}/health", timeout_s=self._timeout_s).ok
 
     def settle(self, decision: Literal["promote", "rollback"]) -> None:
         """Nothing is left to do: model servers on one machine end with their run."""

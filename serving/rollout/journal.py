@@ -36,6 +36,10 @@ class TakenOver(FlywheelError):
     """Another process went on with this rollout: this one must not touch traffic or aliases any more."""
 
 
+class Busy(FlywheelError):
+    """A process watches this rollout right now: what splits its traffic in a cluster is not another one's to change."""
+
+
 class JournalStore(Protocol):
     """Where journals are kept; the ledger is one."""
 
@@ -112,6 +116,24 @@ class Journal:
         self._entries.append(entry)
         self._next += 1
 
+    def require_silent(self) -> None:
+        """Make sure that no process watches this rollout, as far as its journal tells.
+
+        Raises:
+            Busy: It was heard of a short while ago.
+        """
+        if not self._entries or self.phase in FINISHED:
+            return
+        silent = max(SILENT_SECONDS, SILENT_INTERVALS * self.plan(RolloutPlan()).interval_seconds)
+        since = self.clock() - self._entries[-1].time
+        if since < silent:
+            raise Busy(
+                f"a rollout of {self.model} runs: version {self.version}, run {self.run_id or '-'}, "
+                f"last heard of {max(0.0, since):.0f} s ago",
+                fix=f"wait until it has ended; after {silent:.0f} s of silence it counts as dead",
+                reason="busy",
+            )
+
     def plan(self, default: RolloutPlan) -> RolloutPlan:
         """The plan that this rollout began with, else ``default``."""
         begun = self.body(START)
@@ -139,7 +161,7 @@ class Journal:
 
 
 def abandon_orphans(store: JournalStore, journal: Journal, audit: Callable[[str, Mapping[str, Any]], None]) -> None:
-    """Close unfinished rollouts of the same model by other runs, before this one begins.
+    """Close unfinished rollouts of the same model by other runs, before this one begins or deploys for its own.
 
     One whose process still watches is left alone. An orphan's process, should it live after all, can write nothing
     into its journal from here on, and so does nothing either. Its weights are this rollout's to set: it begins with
@@ -151,21 +173,13 @@ def abandon_orphans(store: JournalStore, journal: Journal, audit: Callable[[str,
         audit: Called for every orphan.
 
     Raises:
-        FlywheelError: Another run watches a rollout of this model right now.
+        Busy: Another run watches a rollout of this model right now.
     """
-    now = journal.clock()
     for head in store.journal_heads(journal.model):
         if head.phase in FINISHED or (head.run_id, head.version) == (journal.run_id, journal.version):
             continue
         other = Journal(store, head.run_id, head.model, head.version, journal.clock)
-        silent = max(SILENT_SECONDS, SILENT_INTERVALS * other.plan(RolloutPlan()).interval_seconds)
-        if now - head.time < silent:
-            raise FlywheelError(
-                f"another rollout of {head.model} runs: version {head.version}, run {head.run_id or '-'}, "
-                f"last heard of {max(0.0, now - head.time):.0f} s ago",
-                fix=f"wait until it has ended; after {silent:.0f} s of silence it counts as dead",
-                reason="busy",
-            )
+        other.require_silent()
         other.append(ABANDONED, {"by": journal.run_id})
         audit("rollout.abandoned", {"version": head.version, "of_run": head.run_id, "phase": head.phase})
         logger.warning("rollout: version %s of run %s was left unfinished; closed", head.version, head.run_id)

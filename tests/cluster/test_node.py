@@ -17,6 +17,7 @@ from llm_flywheel.components.common.errors import FlywheelError
 
 CACHE = Path(__file__).parents[2] / ".cache" / "cluster"
 NETWORK = Network(7)
+STARTED = time.time()
 
 pytestmark = [
     pytest.mark.cluster,
@@ -38,9 +39,11 @@ def programs() -> dict[str, Path]:
 
 
 def left_behind(state: Path) -> list[str]:
-    """Processes, mounts and links of a node."""
+    """Processes, mounts, links and names of a node."""
     found = [f"link {NETWORK.host_link}"] if exists(NETWORK.host_link) else []
     found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(state) in line]
+    for folder in ("/run/netns", "/run/containerd", "/var/log/containers", "/var/lib/cni", "/var/lib/kubelet"):
+        found += [str(path) for path in Path(folder).glob("*") if path.lstat().st_mtime > STARTED]
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if str(state) in " ".join(process.cmdline()):
@@ -90,6 +93,14 @@ def test_a_program_that_dies_comes_back(state: Path, programs: dict[str, Path]) 
         pytest.fail("the API server did not come back")
     stop(state, NETWORK)
     assert wait_until_gone(state) == []
+
+
+def test_a_neighbours_node_is_left_alone(state: Path, programs: dict[str, Path], tmp_path: Path) -> None:
+    node = start_with_a_pod(state, programs)
+    with pytest.raises(FlywheelError, match="another checkout's node is running"):
+        LocalNode(tmp_path / "other", programs, NETWORK).start()
+    stop(tmp_path / "other", NETWORK)
+    assert "pause" in node.kubectl("get", "pods", "-o", "name")
 
 
 def test_a_half_done_start_leaves_nothing(

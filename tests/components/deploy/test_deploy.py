@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from llm_flywheel.serving.inference_service import route
 from llm_flywheel.serving.inference_service.config import GatewayRef, ServiceSpec
 from llm_flywheel.serving.ledger.ledger import Ledger
 from llm_flywheel.serving.local.processes import alive, reap, records
+from llm_flywheel.serving.rollout.journal import ABANDONED, SETTLED, START, Journal
 
 Register = Callable[..., str]
 
@@ -89,19 +91,19 @@ def in_cluster(
     reap(local_settings.run_dir, local_settings.run_id, grace_s=0)
 
 
-def test_a_cluster_serves_both_behind_our_gateway_and_the_canary_gets_its_share(
+def test_a_cluster_serves_both_behind_our_gateway_and_the_canary_gets_no_share_that_nobody_watches(
     local_settings: Settings, tmp_path: Path, api_server: Any, proxy: Any, in_cluster: Callable[..., Deployed]
 ) -> None:
     pod = {"labels": {"app.kubernetes.io/part-of": "support", "flywheel.dev/model-version": "2"}}
     api_server.objects["/api/v1/namespaces/models/pods/p"] = {"metadata": {"name": "support-v2-p", **pod}}
-    done = in_cluster()
+    done = in_cluster(canary_percent=30)
 
-    assert done.weights == {"stable": 90, "canary": 10}
-    shares = api_server.objects[ROUTE]["spec"]["rules"][-1]["backendRefs"]
-    assert [(item["name"], item["weight"]) for item in shares] == [
-        ("support-v1-predictor", 90),
-        ("support-v2-predictor", 10),
-    ]
+    assert done.weights == {"stable": 100, "canary": 0}
+    rules = api_server.objects[ROUTE]["spec"]["rules"]
+    services = [[(item["name"], item["weight"]) for item in rule["backendRefs"]] for rule in rules]
+    assert services == [[("support-v2-predictor", 100)], [("support-v1-predictor", 100)],
+                        [("support-v1-predictor", 100)]]  # fmt: skip
+    assert "weight: 30" in done.manifests[-1].read_text()
     assert local_settings.run_dir is not None
     endpoint = json.loads((local_settings.run_dir / "endpoint.json").read_text())
     assert (endpoint["target"], endpoint["base_url"]) == ("cluster", done.endpoint)
@@ -114,7 +116,7 @@ def test_a_cluster_serves_both_behind_our_gateway_and_the_canary_gets_its_share(
         assert part in report
     with Ledger.open(local_settings.ledger_url) as ledger:
         [event] = ledger.audit_events(action="deploy.done")
-        assert event.details["weights"] == {"stable": 90, "canary": 10}
+        assert event.details["weights"] == {"stable": 100, "canary": 0}
 
 
 def test_a_canary_that_does_not_answer_is_taken_back(
@@ -129,6 +131,33 @@ def test_a_canary_that_does_not_answer_is_taken_back(
     assert audit(local_settings)[-1] == ("deploy.failed", "smoke_test")
     assert local_settings.run_dir is not None
     assert not any(alive(record) for record in records(local_settings.run_dir))
+
+
+def test_a_canary_whose_endpoint_is_not_written_is_taken_back(
+    local_settings: Settings, api_server: Any, proxy: Any, in_cluster: Callable[..., Deployed]
+) -> None:
+    assert local_settings.run_dir is not None
+    (local_settings.run_dir / "endpoint.json").mkdir(parents=True)
+    with pytest.raises(OSError):
+        in_cluster()
+    assert api_server.deleted == [f"{SERVICES}/support-v2"]
+    assert not any(alive(record) for record in records(local_settings.run_dir))
+
+
+def test_a_rollout_that_runs_is_not_disturbed_and_one_that_was_left_is_closed(
+    local_settings: Settings, api_server: Any, proxy: Any, in_cluster: Callable[..., Deployed]
+) -> None:
+    with Ledger.open(local_settings.ledger_url) as ledger:
+        Journal(ledger, "run-0", "support", "7", lambda: time.time() - 70).append(START, {"plan": {}})
+        Journal(ledger, "run-00", "support", "8", lambda: time.time() - 50).append(START, {"plan": {}})
+        with pytest.raises(FlywheelError, match="version 8, run run-00, last heard of 50 s ago"):
+            in_cluster()
+        assert api_server.applied == []
+        Journal(ledger, "run-00", "support", "8").append(SETTLED, {})
+        in_cluster()
+        [event] = ledger.audit_events(action="rollout.abandoned")
+        assert event.details["of_run"] == "run-0"
+        assert Journal(ledger, "run-0", "support", "7").phase == ABANDONED
 
 
 def test_a_service_without_an_address_is_no_deployment(

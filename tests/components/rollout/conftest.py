@@ -130,6 +130,7 @@ def endpoint_url(server: ModelServer, settings: Settings) -> Iterator[str]:
             "model": "support",
             "key_file": str(settings.home / "key"),
             "admin_token_file": str(settings.home / "admin"),
+            "config_file": str(path),
             "versions": {"stable": "1", "canary": "2"},
         }
         (settings.run_dir / "endpoint.json").write_text(json.dumps(endpoint))

@@ -20,7 +20,7 @@ from llm_flywheel.components.rollout.rollout import EVIDENCE_NAME, INPUTS_NAME, 
 from llm_flywheel.pipelines.resume import REPORT_NAME, resume
 from llm_flywheel.serving.ledger.ledger import Ledger
 from llm_flywheel.serving.rollout.backend import GatewayBackend
-from llm_flywheel.serving.rollout.journal import ABANDONED, DECIDED, SETTLED, START, Journal
+from llm_flywheel.serving.rollout.journal import ABANDONED, DECIDED, SETTLED, SILENT_INTERVALS, START, Journal
 from llm_flywheel.serving.rollout.replay import replay_file
 from tests.components.rollout.test_rollout import CONFIG, aliases
 
@@ -148,14 +148,16 @@ def test_a_run_that_another_has_taken_over_is_refused(roll_out, settings, regist
         roll_out()
 
 
-def test_a_running_rollout_of_another_run_is_waited_for(roll_out, settings, registry):
+def test_a_running_rollout_of_another_run_is_waited_for(roll_out, settings, registry, endpoint_url):
     with Ledger.open(settings.ledger_url) as ledger:
         plan = CONFIG.plan.model_dump()
         Journal(ledger, "run-0", "support", "2").append(START, {"plan": plan})
         old = Journal(ledger, "run-00", "support", "1", lambda: time.time() - 100)
         old.append(START, {"plan": plan})
-    with pytest.raises(FlywheelError, match="another rollout of support runs: version 2, run run-0"):
+    GatewayBackend(endpoint_url, "support", "admin-test").set_weights({"stable": 90, "canary": 10})
+    with pytest.raises(FlywheelError, match="a rollout of support runs: version 2, run run-0"):
         roll_out()
+    assert weights(endpoint_url) == {"stable": 100, "canary": 0}  # of this run's own gateway: nobody would watch it
 
 
 STEP = """
@@ -190,7 +192,9 @@ def start_step(
     return subprocess.Popen([sys.executable, "-c", STEP, json.dumps(given, default=str)])
 
 
-def test_after_a_real_kill_a_person_goes_on_with_the_run(endpoint_url, dataset, settings, registry, tmp_path, capsys):
+def test_after_a_real_kill_a_person_goes_on_with_the_run(
+    endpoint_url, dataset, settings, registry, tmp_path, capsys, monkeypatch
+):
     process = start_step(CONFIG, endpoint_url, "support", "2", dataset, tmp_path, settings)
     try:
         deadline = time.monotonic() + 60
@@ -204,6 +208,11 @@ def test_after_a_real_kill_a_person_goes_on_with_the_run(endpoint_url, dataset, 
     assert left["canary"] == 20 or left["canary"] == 50
     seen = len(journal(settings).looks)
 
+    with pytest.raises(FlywheelError, match="a rollout of support runs: version 2, run run-1, last heard of"):
+        resume(settings.run_dir, settings)
+    assert (weights(endpoint_url), len(journal(settings).looks)) == (left, seen)
+    monkeypatch.setattr("llm_flywheel.serving.rollout.journal.SILENT_SECONDS", 0.0)
+    time.sleep(SILENT_INTERVALS * CONFIG.plan.interval_seconds)
     assert resume(settings.run_dir, settings) == 0
     assert "support 2: promote" in capsys.readouterr().out
     assert aliases(registry) == {"champion": "2"}
@@ -234,6 +243,14 @@ def test_a_run_whose_gateway_is_gone_says_what_to_do(settings, dataset, target, 
     with pytest.raises(FlywheelError, match="gateway") as caught:
         resume(settings.run_dir, settings)
     assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize("damaged", ['{"model": "support"}', '{"half', "[]"])
+def test_a_damaged_file_is_named(settings, damaged):
+    (settings.run_dir / INPUTS_NAME).write_text(damaged)
+    with pytest.raises(FlywheelError, match="damaged") as caught:
+        resume(settings.run_dir, settings)
+    assert caught.value.where == str(settings.run_dir / INPUTS_NAME)
 
 
 def test_a_run_without_a_rollout_is_named(settings):

@@ -104,6 +104,31 @@ def test_native_weights_in_the_route_are_enough(api_server: Any, cluster: Cluste
     assert canary["trafficPercent"] == 10
 
 
+def test_a_version_that_is_being_deleted_is_made_anew(
+    api_server: Any, cluster: Cluster, spec: ServiceSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply_service(spec, cluster, timeout_s=5)
+    old = api_server.objects[f"{SERVICES}/support-v2"]
+    old["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    def finalizers_are_done(_: float) -> None:
+        if "deletionTimestamp" in api_server.objects[f"{SERVICES}/support-v2"]["metadata"]:
+            del api_server.objects[f"{SERVICES}/support-v2"]
+
+    monkeypatch.setattr(client.time, "sleep", finalizers_are_done)
+    apply_service(spec, cluster, timeout_s=5)
+    new = api_server.objects[f"{SERVICES}/support-v2"]
+    assert (new["spec"], "deletionTimestamp" in new["metadata"]) == (old["spec"], False)
+
+
+def test_one_that_stays_is_named(api_server: Any, cluster: Cluster, spec: ServiceSpec) -> None:
+    apply_service(spec, cluster, timeout_s=5)
+    api_server.objects[f"{SERVICES}/support-v1"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(FlywheelError, match="still being deleted after 0 s") as caught:
+        apply_service(spec, cluster, timeout_s=0)
+    assert caught.value.where == "InferenceService/support-v1"
+
+
 def test_what_the_server_refuses_is_explained(api_server: Any, cluster: Cluster, spec: ServiceSpec) -> None:
     api_server.forbidden.add(f"{SERVICES}/support-v1")
     with pytest.raises(FlywheelError, match="the cluster refused: 403: not allowed"):

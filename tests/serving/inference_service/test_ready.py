@@ -14,6 +14,7 @@ from llm_flywheel.serving.inference_service.ready import (
     not_rolled_out,
     trouble_of,
     wait_ready,
+    waits_for,
     weights_of,
 )
 from tests.serving.inference_service.conftest import container, pod
@@ -34,6 +35,16 @@ def test_waiting_ends_when_the_object_is_ready(api_server: Any, cluster: Cluster
     api_server.ready_from_read = 5
     wait_ready(cluster, stable(spec), timeout_s=20, poll_s=0.02)
     assert api_server.reads >= 5
+
+
+def test_what_is_being_deleted_is_not_ready(api_server: Any, cluster: Cluster, spec: ServiceSpec) -> None:
+    cluster.apply(stable(spec))
+    assert waits_for(cluster, stable(spec)) == ""
+    api_server.objects[SERVICE]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert waits_for(cluster, stable(spec)) == "it is being deleted"
+    being_deleted = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    assert conditions_of(being_deleted, {"name": "gw", "namespace": "infra"}) == "it is being deleted"
+    assert not_rolled_out(being_deleted, "new") == "not there yet"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.serving.inference_service import ready
 from llm_flywheel.serving.inference_service.client import apply_service
 from llm_flywheel.serving.inference_service.config import ServiceSpec
-from llm_flywheel.serving.inference_service.route import RouteBackend
+from llm_flywheel.serving.inference_service.route import RouteBackend, canary_taken_back
 from llm_flywheel.serving.rollout.backend import TrafficBackend, put_in_force
 from tests.serving.inference_service.conftest import pod
 
@@ -120,13 +120,44 @@ def test_a_version_is_removed_when_it_has_answered_what_it_was_asked(
     assert api_server.deleted == [f"{SERVICES}/support-v1"]
 
 
-def test_the_gateway_is_healthy_when_it_answers(backend: RouteBackend, api_server: Any, proxy: Any) -> None:
-    assert backend.healthy()
-    gateway = "/apis/gateway.networking.k8s.io/v1/namespaces/models/gateways/gw"
-    api_server.objects[gateway]["spec"]["listeners"][0]["port"] = 9
-    assert not backend.healthy()
-    del api_server.objects[gateway]
-    assert not backend.healthy()
+@pytest.mark.parametrize("gone", ["deleted", "being deleted"])
+def test_no_traffic_goes_to_a_version_that_is_not_there(
+    backend: RouteBackend, api_server: Any, cluster: Cluster, spec: ServiceSpec, gone: str
+) -> None:
+    found = api_server.objects[f"{SERVICES}/support-v1"]
+    found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    if gone == "deleted":
+        del api_server.objects[f"{SERVICES}/support-v1"]
+    for act in (
+        lambda: backend.settle("rollback"),
+        lambda: backend.set_weights({"stable": 100, "canary": 0}),
+        lambda: backend.set_weights({"stable": 99, "canary": 1}),
+    ):
+        with pytest.raises(FlywheelError, match="version 1 is not there any more; the route stays") as caught:
+            act()
+        assert caught.value.where == "InferenceService/support-v1 in models"
+    with pytest.raises(KeyboardInterrupt), canary_taken_back(spec, cluster):
+        raise KeyboardInterrupt
+    assert backend.weights() == {"stable": 90, "canary": 10}
+    assert api_server.deleted == []
+    backend.set_weights({"stable": 0, "canary": 100})
+
+
+def test_a_canary_that_is_gone_does_not_keep_traffic_from_stable(backend: RouteBackend, api_server: Any) -> None:
+    del api_server.objects[f"{SERVICES}/support-v2"]
+    backend.set_weights({"stable": 100, "canary": 0})
+    backend.settle("rollback")
+    assert backend.weights() == {"stable": 100, "canary": 0}
+
+
+@pytest.mark.parametrize("failure", [FlywheelError("no answer"), KeyboardInterrupt()])
+def test_a_canary_is_taken_back_whatever_fails(
+    backend: RouteBackend, api_server: Any, cluster: Cluster, spec: ServiceSpec, failure: BaseException
+) -> None:
+    with pytest.raises(type(failure)), canary_taken_back(spec, cluster):
+        raise failure
+    assert backend.weights() == {"stable": 100, "canary": 0}
+    assert api_server.deleted == [f"{SERVICES}/support-v2"]
 
 
 def test_only_a_pair_can_be_steered(cluster: Cluster, spec: ServiceSpec, native: ServiceSpec) -> None:

@@ -61,14 +61,15 @@ class World:
         self._answer()
         return dict(self.in_force)
 
-    def healthy(self) -> bool:
-        return self.now < self.router_dead_from
-
     def settle(self, decision: str) -> None:
         self.settled.append(decision)
 
+    @property
+    def _alive(self) -> bool:
+        return self.now < self.router_dead_from
+
     def _answer(self) -> None:
-        if not self.healthy():
+        if not self._alive:
             raise FlywheelError("connection refused", reason="router")
 
     # Time and traffic.
@@ -78,7 +79,7 @@ class World:
 
     def sleep(self, seconds: float) -> None:
         start, self.now = self.now, self.now + seconds
-        if self.healthy():
+        if self._alive:
             count = round(self.rps * seconds)
             self.ledger.record_usage([self._request(start + i * seconds / count) for i in range(count)])
 

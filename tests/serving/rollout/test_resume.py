@@ -65,9 +65,6 @@ class Mortal:
     def weights(self) -> Any:
         return self._do("weights", self.world.weights)
 
-    def healthy(self) -> bool:
-        return self.world.healthy()
-
     def settle(self, decision: str) -> None:
         self._do("settle", lambda: self.world.settle(decision))
 
