@@ -241,9 +241,12 @@ def stop(state: Path, network: Network = Network()) -> None:  # noqa: B008
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(processes, timeout=60)
-    deadline = time.monotonic() + 30
-    while exists(network.host_link) and not _neighbour(network) and time.monotonic() < deadline:
-        time.sleep(0.1)  # the kernel takes a namespace apart in its own time
+    # The kernel takes a namespace apart in its own time, and lingering connections can hold it for minutes.
+    deadline = time.monotonic() + 2
+    while exists(network.host_link) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if exists(network.host_link) and not _neighbour(network):
+        subprocess.run(["ip", "link", "delete", network.host_link], capture_output=True)
     _remove_cgroups()
     for _ in range(50):
         shutil.rmtree(state, ignore_errors=True)
