@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from llm_flywheel.cluster.install import BUCKET, ROOT, TOKEN_HOURS, Installer
+from llm_flywheel.cluster.install import ROOT, TOKEN_HOURS, Installer
 from llm_flywheel.cluster.node import LocalNode, kubectl, stop
 from llm_flywheel.cluster.programs import NODE, PARTS, build
 from llm_flywheel.components.common.errors import FlywheelError
-from llm_flywheel.serving.local.gateway import write_secret
+from llm_flywheel.components.common.files import write_secret
 
 CACHE = ROOT / ".cache" / "cluster"
 STATE = CACHE / "node"
@@ -73,9 +73,6 @@ def up(given: str) -> None:
     pipeline, script = CACHE / "pipeline.kubeconfig", CACHE / "env.sh"
     installer.pipeline_kubeconfig(pipeline)
     gateway, variables = installer.gateway_url(), installer.environment()
-    if variables:
-        with installer.reachable():
-            make_bucket(variables)
     variables |= {"KUBECONFIG": str(pipeline), "FLYWHEEL_GATEWAY": gateway}
     write_secret(script, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
     print(f"\nThe cluster is up ({time.monotonic() - started:.0f} s).")
@@ -88,18 +85,6 @@ def up(given: str) -> None:
         print("    kubectl -n flywheel-storage port-forward service/postgres 5432 &")
     elif "AWS_ENDPOINT_URL" not in variables:
         print("  storage        yours: export AWS_…, FLYWHEEL_OBJECT_STORE and FLYWHEEL_LEDGER_URL")
-
-
-def make_bucket(variables: dict[str, str]) -> None:
-    """Make the bucket that ``FLYWHEEL_OBJECT_STORE`` names, if there is none."""
-    from minio import Minio
-
-    endpoint = variables["AWS_ENDPOINT_URL"].removeprefix("http://")
-    client = Minio(
-        endpoint, variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], secure=False, region="us-east-1"
-    )
-    if not client.bucket_exists(BUCKET):
-        client.make_bucket(BUCKET)
 
 
 if __name__ == "__main__":

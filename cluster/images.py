@@ -10,9 +10,7 @@ from pathlib import Path
 _PASSWD = b"root:x:0:0:root:/:/none\nflywheel:x:1000:1000::/tmp:/none\nnonroot:x:65532:65532::/tmp:/none\n"
 
 
-def program_image(
-    archive: Path, name: str, files: Mapping[str, Path], entrypoint: Sequence[str], user: str = "65532"
-) -> None:
+def program_image(archive: Path, name: str, files: Mapping[str, Path], entrypoint: Sequence[str]) -> None:
     """Write an image that holds programs, ``/tmp`` and a passwd file, and nothing else.
 
     Args:
@@ -20,7 +18,6 @@ def program_image(
         name: With its tag.
         files: Programs by their path in the image.
         entrypoint: What a container runs.
-        user: Numeric user id that a container runs as.
     """
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
@@ -35,7 +32,7 @@ def program_image(
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Entrypoint": list(entrypoint), "User": user, "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]},
+        "config": {"Entrypoint": list(entrypoint), "User": "65532", "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(blob).hexdigest()}"]},
     }
     raw = json.dumps(config).encode()

@@ -2,12 +2,10 @@
 
 import json
 import secrets
-import subprocess
 import sysconfig
 import time
 from base64 import b64decode
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from llm_flywheel.cluster.images import program_image
@@ -15,9 +13,9 @@ from llm_flywheel.cluster.node import LocalNode, kubectl
 from llm_flywheel.cluster.parts import GATEWAY, MINIO, PARTS, STORAGE_SECRET, Body, Part, kustomize
 from llm_flywheel.cluster.pki import kubeconfig
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.files import write_secret
 
 ROOT = Path(__file__).parent.parent
-BUCKET = "flywheel"
 NAMESPACE = "flywheel"
 PIPELINE = "flywheel-pipeline"
 TOKEN_HOURS = 24
@@ -83,7 +81,7 @@ class Installer:
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": keys["MINIO_ROOT_USER"],
             "AWS_SECRET_ACCESS_KEY": keys["MINIO_ROOT_PASSWORD"],
-            "FLYWHEEL_OBJECT_STORE": f"s3://{BUCKET}",
+            "FLYWHEEL_OBJECT_STORE": "s3://flywheel",
             "FLYWHEEL_LEDGER_URL": f"postgresql+psycopg://{user}:{password}@{address}:5432/{name}",
         }
 
@@ -93,27 +91,7 @@ class Installer:
         config = json.loads(self._kubectl("config", "view", "--raw", "--minify", "-o", "json"))
         cluster = config["clusters"][0]["cluster"]
         authority = b64decode(cluster.get("certificate-authority-data", ""))
-        path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(
-            kubeconfig(cluster["server"], authority, PIPELINE, {"token": token.strip()}, NAMESPACE), encoding="utf-8"
-        )
-
-    @contextmanager
-    def reachable(self) -> Iterator[None]:
-        """While this lasts, MinIO answers at its address; on our own node it always does."""
-        if self._node is not None:
-            yield
-            return
-        argv = ["--namespace=flywheel-storage", "port-forward", "service/minio", "9000"]
-        process = subprocess.Popen([str(self._program), f"--kubeconfig={self._admin}", *argv], stdout=subprocess.PIPE)
-        try:
-            assert process.stdout is not None
-            process.stdout.readline()  # said when the port is open
-            yield
-        finally:
-            process.kill()
-            process.wait()
+        write_secret(path, kubeconfig(cluster["server"], authority, PIPELINE, {"token": token.strip()}, NAMESPACE))
 
     def gateway_url(self) -> str:
         """Address of the Gateway, or empty while it has none."""

@@ -15,6 +15,7 @@ import psutil
 from llm_flywheel.cluster.network import NODE, Network, exists
 from llm_flywheel.cluster.pki import Authority
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.files import write_secret
 
 _SUPERVISOR = "llm_flywheel.cluster.supervise"
 _START_S = 120.0
@@ -108,9 +109,7 @@ class LocalNode:
         authority.issue("kubelet-client", "system:masters").write(pki, "kubelet-client")
         authority.issue("service-accounts").write(pki, "service-accounts")
         for name, user, group in _CLIENTS:
-            path = pki / f"{name}.kubeconfig"
-            path.touch(mode=0o600)
-            path.write_text(authority.kubeconfig(self._network.api_url, user, group), encoding="utf-8")
+            write_secret(pki / f"{name}.kubeconfig", authority.kubeconfig(self._network.api_url, user, group))
         (self._state / "logs").mkdir()
         programs = {name: str(path) for name, path in self._programs.items()}
         start = {"programs": programs, "network": self._network.number}

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from llm_flywheel.components.common.files import write_secret
+
 _VALID = timedelta(days=3650)
 
 
@@ -28,9 +30,7 @@ class Pair:
         """Write ``name.crt`` and ``name.key``, the key for its owner's eyes only."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.crt").write_bytes(self.certificate)
-        path = folder / f"{name}.key"
-        path.touch(mode=0o600)
-        path.write_bytes(self.key)
+        write_secret(folder / f"{name}.key", self.key.decode("ascii"))
 
 
 class Authority:

@@ -128,8 +128,6 @@ class Node:
     def _write_configs(self) -> None:
         folder, state = self._state / "config", self._state
         (folder / "cni").mkdir(parents=True, exist_ok=True)
-        (state / "logs").mkdir(exist_ok=True)
-        (state / "manifests").mkdir(exist_ok=True)
         (folder / "containerd.toml").write_text(
             f"""version = 2
 root = "{state}/containerd"

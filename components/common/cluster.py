@@ -13,10 +13,8 @@ FIELD_MANAGER = "llm-flywheel"
 CALL_TIMEOUT_S = 30.0
 # Plural by API group and kind; the groups we create or read, and nothing guessed.
 _PLURALS = {
-    ("", "ConfigMap"): "configmaps",
     ("", "Event"): "events",
     ("", "Pod"): "pods",
-    ("", "Service"): "services",
     ("apps", "Deployment"): "deployments",
     ("gateway.networking.k8s.io", "Gateway"): "gateways",
     ("gateway.networking.k8s.io", "HTTPRoute"): "httproutes",

@@ -12,7 +12,6 @@ from llm_flywheel.components.common.outage import ride_out
 from llm_flywheel.serving.inference_service.build import (
     MANAGED_BY,
     PART_OF,
-    PORT,
     VERSION_LABEL,
     http_route,
     predictor_service,
@@ -24,6 +23,7 @@ from llm_flywheel.serving.inference_service.build import (
 )
 from llm_flywheel.serving.inference_service.config import ModelVersion, ServiceSpec
 from llm_flywheel.serving.inference_service.ready import being_deleted, conditions_of, wait_route, weights_of
+from llm_flywheel.serving.rollout.pods import metrics_of, samples
 
 logger = logging.getLogger(__name__)
 
@@ -167,8 +167,8 @@ def _drain(cluster: Cluster, spec: ServiceSpec, versions: list[str]) -> None:
 def _in_flight(cluster: Cluster, namespace: str, pod: str) -> float:
     """Requests that a vLLM is working on, by its own count; 0 for one that does not say."""
     try:
-        text = cluster.text(f"/api/v1/namespaces/{namespace}/pods/{pod}:{PORT}/proxy/metrics")
+        text = metrics_of(cluster, namespace, pod)
     except FlywheelError:
         return 0.0
-    names = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
-    return sum(float(line.rsplit(maxsplit=1)[1]) for line in text.splitlines() if line.startswith(names))
+    names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+    return sum(value for name, _, value in samples(text) if name in names)

@@ -1,7 +1,6 @@
 """Starts the gateway on this machine: its config, one API key and an admin token that only this user can read."""
 
 import json
-import os
 import secrets
 import sys
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.files import write_secret
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.serving.gateway.config import sha256_of
 from llm_flywheel.serving.local.http import Answer, call
@@ -156,11 +156,3 @@ def start_gateway(
     )
     base_url = f"http://127.0.0.1:{server.record.port}/v1"
     return LocalGateway(base_url, model, key_file, token_file, config_file, server.record.pid), server
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, from its first byte on."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text + "\n")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from llm_flywheel.components.common.cluster import Cluster
+from llm_flywheel.components.common.cluster import CALL_TIMEOUT_S, Cluster
 from llm_flywheel.components.common.errors import FlywheelError, first_line
 from llm_flywheel.serving.inference_service.build import PART_OF, PORT, VERSION_LABEL
 from llm_flywheel.serving.inference_service.config import ServiceSpec
@@ -55,7 +55,7 @@ def read_totals(text: str) -> Totals | None:
     served = errors = ttft_sum = ttft_count = 0.0
     gauges: dict[str, float] = {}
     counted = False
-    for name, labels, value in _samples(text):
+    for name, labels, value in samples(text):
         if name == "http_requests_total":
             counted = True
             handler = labels.get("handler", "")
@@ -78,7 +78,8 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of every sample of a page that is a number."""
     for line in text.splitlines():
         found = _SAMPLE.match(line)
         if found is None:  # a comment, or nothing we know
@@ -168,12 +169,16 @@ class ClusterPods:
         }
 
     def _scrape(self, name: str) -> Totals | None:
-        path = f"/api/v1/namespaces/{self._spec.namespace}/pods/{name}:{PORT}/proxy/metrics"
         try:
-            return read_totals(self._cluster.text(path, timeout_s=SCRAPE_SECONDS))
+            return read_totals(metrics_of(self._cluster, self._spec.namespace, name, SCRAPE_SECONDS))
         except FlywheelError as error:
             logger.debug("rollout: no metrics of %s: %s", name, first_line(error))
             return None
+
+
+def metrics_of(cluster: Cluster, namespace: str, pod: str, timeout_s: float = CALL_TIMEOUT_S) -> str:
+    """A model server's own metrics, through the API server's proxy; raises FlywheelError without an answer."""
+    return cluster.text(f"/api/v1/namespaces/{namespace}/pods/{pod}:{PORT}/proxy/metrics", timeout_s=timeout_s)
 
 
 def pod_facts(pod: Mapping[str, Any]) -> PodFacts:
