@@ -17,7 +17,7 @@ QUICKSTART = str(Path(__file__).parents[2] / "pipelines" / "configs" / "quicksta
         (["run", QUICKSTART, "--set", "ingest=5", "--data", "a.csv"], "ingest: got 5 (int)"),
         (["run", QUICKSTART, "--data", "gone.csv"], "ingest.paths.0: no such file or folder: gone.csv"),
         (["submit", QUICKSTART], "no KFP API address"),
-        (["submit", QUICKSTART, "--host", "http://127.0.0.1:9"], "deploy.target: local starts servers"),
+        (["submit", QUICKSTART, "--host", "http://127.0.0.1:9"], "deploy.target: local starts a gateway"),
         (["submit", QUICKSTART, "--host", "http://127.0.0.1:9", "--set", "deploy.target=none"], "cannot connect"),
         (["compile", "-o", "/proc/none/flywheel.yaml"], "/proc/none"),
         (["compile", "--set", "core_imag=x"], "core_imag: unknown key; did you mean 'core_image'?"),
