@@ -20,13 +20,14 @@ def base_model(config: dict, dataset: dsl.Input[dsl.Dataset], model: dsl.Output[
     from llm_flywheel.components.common.config import bind
     from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
+    from llm_flywheel.components.finetune.access import require_access
     from llm_flywheel.components.finetune.config import FinetuneConfig
 
     with step("base_model") as record:
         bound = bind(FinetuneConfig, config, where="finetune")
-        lineage = make_base(
-            bound.base_model, bound.tiny_recipe, Path(model.path), Settings.from_env(), Path(dataset.path)
-        )
+        settings = Settings.from_env()
+        require_access(Path(dataset.path), bound.max_level, settings)  # now, not after the minutes this takes
+        lineage = make_base(bound.base_model, bound.tiny_recipe, Path(model.path), settings, Path(dataset.path))
         model.metadata.update({"base": lineage.get("base") or lineage["reference"]})
         record.summary["base"] = lineage.get("base") or lineage["reference"]
         if "training" in lineage:

@@ -53,6 +53,12 @@ class FinetuneConfig(Section):
     base_model: str = Field("tiny", min_length=1, description="tiny, a folder, s3:// or file:// URI, or a Hub id.")
     tiny_recipe: TinyRecipe = Field(default_factory=TinyRecipe, description="How the tiny base model is trained.")
 
+    max_level: str = Field(
+        "",
+        description="Highest security level of data to train on (ingest.access.level); empty means data that is not "
+        "classified, and the most open level.",
+    )
+
     adapter: Literal["lora", ""] = Field("lora", description="lora, or empty to train all weights.")
     lora_r: int = Field(16, ge=1, le=512, description="Rank of the adapter.")
     lora_alpha: float = Field(32, gt=0, description="Scale of the adapter; its weight is alpha / r.")

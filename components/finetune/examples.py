@@ -31,6 +31,8 @@ class Examples:
 def build_examples(chats: Sequence[Sequence[Mapping[str, str]]], tokenizer: Any, sequence_len: int) -> Examples:
     """Render each chat with the model's template: everything before the last answer is prompt and has no loss.
 
+    A lone message of the assistant is a plain text: no template, and the loss is on all of it.
+
     The prompt is tokenized apart from the answer, exactly as at inference, and the answer ends with the token
     that stops generation.
 
@@ -46,7 +48,7 @@ def build_examples(chats: Sequence[Sequence[Mapping[str, str]]], tokenizer: Any,
         raise FlywheelError(
             "the base model has no chat template", where="finetune.base_model", reason="no_chat_template"
         )
-    usable = [chat for chat in chats if len(chat) > 1 and chat[-1]["role"] == "assistant"]
+    usable = [chat for chat in chats if chat and chat[-1]["role"] == "assistant"]
     result = Examples()
     if len(usable) < len(chats):
         result.dropped["no_answer"] = len(chats) - len(usable)
@@ -67,6 +69,8 @@ def build_examples(chats: Sequence[Sequence[Mapping[str, str]]], tokenizer: Any,
 
 
 def _split(chat: Sequence[Mapping[str, str]], tokenizer: Any) -> tuple[str, str]:
+    if len(chat) == 1:
+        return tokenizer.bos_token or "", chat[0]["content"] + (tokenizer.eos_token or "")
     prompt = tokenizer.apply_chat_template(list(chat[:-1]), tokenize=False, add_generation_prompt=True)
     full = tokenizer.apply_chat_template(list(chat), tokenize=False)
     if not full.startswith(prompt):

@@ -12,6 +12,7 @@ from llm_flywheel.components.base_model.resolve import LINEAGE, read_lineage, re
 from llm_flywheel.components.common.dataset import read_manifest
 from llm_flywheel.components.common.report import Page
 from llm_flywheel.components.common.settings import Settings
+from llm_flywheel.components.finetune.access import require_access
 from llm_flywheel.components.finetune.config import FinetuneConfig
 from llm_flywheel.components.finetune.events import TrainingLog
 from llm_flywheel.components.finetune.kubernetes import ClusterLauncher
@@ -39,8 +40,9 @@ def run(
         Metrics: steps, losses, speed, examples and dropped examples per split.
 
     Raises:
-        FlywheelError: The training failed, or no launcher of that name runs here.
+        FlywheelError: The data must not be trained on, the training failed, or no launcher of that name runs here.
     """
+    access = require_access(dataset, config.max_level, settings)
     launcher = launcher_for(config, settings)
     pretrained = base_for(config, base, settings)
     work = _work_folder(settings)
@@ -53,7 +55,8 @@ def run(
     finally:
         shutil.rmtree(work / "model", ignore_errors=True)
     metrics = log.metrics()
-    lineage = lineage_of(config, read_lineage(base), read_manifest(dataset), settings.run_id) | {"training": metrics}
+    lineage = lineage_of(config, read_lineage(base), read_manifest(dataset), settings.run_id)
+    lineage |= {"dataset_level": access.level, "training": metrics}
     (model / LINEAGE).write_text(json.dumps(lineage, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     _name_base(model, lineage["base"])
     write_report(log, metrics, lineage, report)

@@ -36,9 +36,15 @@ def test_text_after_the_stop_token_is_not_trained(tiny_base: Path) -> None:
 def test_what_cannot_be_trained_is_counted(tiny_base: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_base)
     long = [{"role": "user", "content": "word " * 200}, CHAT[-1]]
-    result = build_examples([CHAT, CHAT[:3], CHAT[-1:], long], tokenizer, 128)
+    result = build_examples([CHAT, CHAT[:3], CHAT[:1], long], tokenizer, 128)
     assert len(result.rows) == 1
     assert result.dropped == {"no_answer": 2, "too_long": 1}
+
+
+def test_all_of_a_plain_text_is_trained(tiny_base: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    row = build_examples([[{"role": "assistant", "content": "once upon a time"}]], tokenizer, 128).rows[0]
+    assert trained_text(tokenizer, row) == "once upon a time" + tokenizer.eos_token
 
 
 def test_template_that_rewrites_the_prompt_is_refused(tiny_base: Path) -> None:
