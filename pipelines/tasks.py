@@ -9,11 +9,19 @@ from llm_flywheel.components.common.config import Section, bind, load_yaml
 from llm_flywheel.components.common.images import CORE, TRAINER
 
 # What `Settings` reads, by where it comes from.
-CONFIG_KEYS = ("MLFLOW_TRACKING_URI", "FLYWHEEL_OBJECT_STORE", "AWS_ENDPOINT_URL", "AWS_REGION", "FLYWHEEL_ACTOR")
+CONFIG_KEYS = (
+    "MLFLOW_TRACKING_URI",
+    "FLYWHEEL_OBJECT_STORE",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "FLYWHEEL_ACTOR",
+    "HF_ENDPOINT",
+)
 SECRET_KEYS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "FLYWHEEL_LEDGER_URL",
+    "FLYWHEEL_PII_KEY",
     "MLFLOW_TRACKING_TOKEN",
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",

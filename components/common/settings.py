@@ -24,6 +24,7 @@ class Settings:
         s3_access_key: ``AWS_ACCESS_KEY_ID``.
         s3_secret_key: ``AWS_SECRET_ACCESS_KEY``.
         s3_region: ``AWS_REGION``.
+        pii_key: Secret key of pseudonyms and fakes (``FLYWHEEL_PII_KEY``), or empty.
         actor: Who acts, for audit events (``FLYWHEEL_ACTOR``, default the login name).
         mlflow_run_id: MLflow run that KFP opened for this step (``MLFLOW_RUN_ID``), or empty.
         pod_name: Pod of this step in a cluster (``KFP_POD_NAME``), or empty.
@@ -41,6 +42,7 @@ class Settings:
     s3_secret_key: str = field(repr=False)
     s3_region: str
     actor: str
+    pii_key: str = field(default="", repr=False)
     mlflow_run_id: str = ""
     pod_name: str = ""
     pod_uid: str = ""
@@ -81,6 +83,7 @@ class Settings:
             s3_secret_key=env.get("AWS_SECRET_ACCESS_KEY", ""),
             s3_region=env.get("AWS_REGION", "us-east-1"),
             actor=env.get("FLYWHEEL_ACTOR") or env.get("USER") or f"uid-{os.getuid()}",
+            pii_key=env.get("FLYWHEEL_PII_KEY", ""),
             mlflow_run_id=env.get("MLFLOW_RUN_ID", ""),
             pod_name=env.get("KFP_POD_NAME", ""),
             pod_uid=env.get("KFP_POD_UID", ""),

@@ -1,32 +1,39 @@
-"""Mask the personal data of a dataset, scan the result again, and judge it."""
+"""Mask the personal data of a dataset on all cores, scan the result again, and judge it."""
 
 import datetime
+import functools
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llm_flywheel.components.common.dataset import SCHEMA, TableWriter, read_manifest, version_of, write_manifest
+from llm_flywheel.components.common.access import access_of, after_masking
+from llm_flywheel.components.common.dataset import SCHEMA, read_manifest, version_of, write_manifest
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.files import write_json
 from llm_flywheel.components.common.progress import Progress
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.scan_pii.config import ScanPiiConfig
 from llm_flywheel.components.scan_pii.decide import Verdict, decide
+from llm_flywheel.components.scan_pii.level import earned_level
 from llm_flywheel.components.scan_pii.operators import Masker
-from llm_flywheel.components.scan_pii.report import Sample, sample_of, write_report
-from llm_flywheel.components.scan_pii.rows import MaskedRow, mask_row, texts_of
+from llm_flywheel.components.scan_pii.parallel import ordered
+from llm_flywheel.components.scan_pii.report import report_data, write_report
+from llm_flywheel.components.scan_pii.rows import RowMasker
 from llm_flywheel.components.scan_pii.scanner import Scanner
 from llm_flywheel.components.scan_pii.spans import PiiType
+from llm_flywheel.components.scan_pii.tally import Tally
 
 logger = logging.getLogger(__name__)
 
 # What ``ingest`` wrote about the input and later steps show; carried along because only the direct parent is at hand.
 _CARRIED = ("rows_in", "quarantined", "files", "splits")
+_BATCH_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -54,87 +61,97 @@ class ScanResult:
     remaining: Mapping[PiiType, int]
 
 
-@dataclass
-class _Tally:
-    ids: list[str] = field(default_factory=list)
-    rows_changed: int = 0
-    found: Counter[PiiType] = field(default_factory=Counter)
-    masked: Counter[PiiType] = field(default_factory=Counter)
-    by_source: dict[str, Counter[PiiType]] = field(default_factory=dict)
-    samples: dict[PiiType, list[Sample]] = field(default_factory=dict)
+class _Done(NamedTuple):
+    """One batch's counts, and its masked rows as an Arrow message unless nothing changed in it."""
 
-    def add(self, before: Mapping[str, Any], result: MaskedRow, most_samples: int) -> None:
-        row = result.row
-        self.ids.append(row["id"])
-        self.rows_changed += row is not before
-        self.masked.update(result.masked)
-        for find in result.finds:
-            kind, source = find.span.type, row["source"] or "unknown"
-            self.found[kind] += 1
-            self.by_source.setdefault(source, Counter())[kind] += 1
-            samples = self.samples.setdefault(kind, [])
-            if len(samples) < most_samples:
-                samples.append(sample_of(find, source, row["id"]))
+    tally: Tally
+    message: pa.Buffer | None
+
+
+def engine(config: ScanPiiConfig) -> tuple[Scanner, Masker | None]:
+    """The scanner and the masker that a configuration asks for; no masker when it only wants a report."""
+    ner = None
+    if config.ner:
+        from llm_flywheel.components.scan_pii.ner import load
+
+        ner = load(config.ner.backend, config.ner.model)
+    scanner = Scanner(
+        config.types, config.allow_list, config.min_score, min_scores=config.min_scores, custom=config.custom, ner=ner
+    )
+    if config.action == "report_only":
+        return scanner, None
+    return scanner, Masker(scanner, config.operator, config.operators, key=Settings.from_env().pii_key)
 
 
 def run(config: ScanPiiConfig, dataset: Path, masked: Path, report: Path | None = None) -> ScanResult:
     """Scan one dataset folder.
 
-    Memory holds ``config.batch_rows`` rows and the row ids, whatever the size of the table.
+    Memory holds a few batches of ``config.batch_rows`` rows per worker and the row ids, whatever the size of the
+    table; rows stay in their order, and nothing depends on the number of workers.
 
     Args:
         config: Types, operators and what may remain.
         dataset: Folder with ``data.parquet`` and ``manifest.json`` from ``ingest``.
-        masked: Folder for the same table after masking, and its manifest.
+        masked: Folder for the same table after masking, its manifest, and ``report.json`` for machines.
         report: HTML page to write, or None.
 
     Returns:
         Counts, and the verdict on what a scan of the written table still finds.
 
     Raises:
-        FlywheelError: The input is no dataset or holds no rows.
+        FlywheelError: The input is no dataset or holds no rows, or a worker failed.
     """
     parent = read_manifest(dataset)
-    scanner = Scanner(config.types, config.allow_list, config.min_score)
-    tally = _mask_table(config, scanner, dataset / "data.parquet", masked / "data.parquet")
-    remaining = _count(config, scanner, masked / "data.parquet")
+    ids, tally = _mask_table(config, dataset / "data.parquet", masked / "data.parquet")
+    remaining = _count(config, masked / "data.parquet")
     verdict = decide(remaining, config.allowed_types)
-    result = ScanResult(
-        *verdict, version_of(tally.ids), len(tally.ids), tally.rows_changed, tally.found, tally.masked, remaining
-    )
-    manifest = _manifest(config, result, verdict, tally, parent)
-    write_manifest(masked, manifest)
+    result = ScanResult(*verdict, version_of(ids), tally.rows, tally.rows_changed, tally.found, tally.masked, remaining)
+    write_manifest(masked, _manifest(config, result, verdict, tally, parent))
+    shown = report_data(config, tally, remaining, verdict, result.version)
+    write_json(masked / "report.json", shown)
     if report is not None:
-        write_report(manifest, [sample for samples in tally.samples.values() for sample in samples], report)
+        write_report(shown, report)
     logger.info("PII found %s, replaced %s: %s", dict(tally.found), dict(tally.masked), verdict.reason)
     return result
 
 
-def _mask_table(config: ScanPiiConfig, scanner: Scanner, source: Path, target: Path) -> _Tally:
-    masker = Masker(scanner, config.operator, config.operators) if config.action == "mask" else None
-    tally = _Tally()
-    with TableWriter(target, batch_rows=config.batch_rows) as writer:
-        for row in _rows(source, config.batch_rows, "scan_pii"):
-            result = mask_row(row, scanner, masker, config.scan_meta)
-            tally.add(row, result, config.samples_per_type)
-            writer.add(result.row)
-    if not tally.ids:
+def _mask_table(config: ScanPiiConfig, source: Path, target: Path) -> tuple[list[str], Tally]:
+    tally = Tally(config.samples_per_type)
+    ids: list[str] = []
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(target, SCHEMA, compression="zstd") as writer:
+        make = functools.partial(_masking, config)
+        for before, (counted, after) in ordered(make, _batches(source, config.batch_rows, "scan_pii"), config.workers):
+            batch = pa.ipc.read_record_batch(before if after is None else after, SCHEMA)
+            writer.write_batch(batch)
+            ids += batch.column("id").to_pylist()
+            tally.merge(counted)
+    if not ids:
         raise FlywheelError("the dataset holds no rows", where=str(source), reason="no_rows")
-    return tally
+    return ids, tally
 
 
-def _count(config: ScanPiiConfig, scanner: Scanner, path: Path) -> Counter[PiiType]:
+def _count(config: ScanPiiConfig, path: Path) -> Counter[PiiType]:
     """Spans by type in a written table: what the gate judges is the file that goes on, not what was meant."""
-    return Counter(
-        span.type
-        for row in _rows(path, config.batch_rows, "scan_pii, second scan")
-        for text in texts_of(row, config.scan_meta)
-        for span in scanner.scan(text)
-    )
+    found: Counter[PiiType] = Counter()
+    make = functools.partial(_masking, config.model_copy(update={"action": "report_only", "samples_per_type": 0}))
+    for _, done in ordered(make, _batches(path, config.batch_rows, "scan_pii, second scan"), config.workers):
+        found.update(done.tally.found)
+    return found
 
 
-def _rows(path: Path, batch_rows: int, title: str) -> Iterator[dict[str, Any]]:
-    """Rows of a dataset table, a batch at a time.
+def _masking(config: ScanPiiConfig) -> Callable[[pa.Buffer], _Done]:
+    rows = RowMasker(*engine(config), config.scan_meta, config.samples_per_type)
+
+    def work(message: pa.Buffer) -> _Done:
+        result = rows.mask(pa.ipc.read_record_batch(message, SCHEMA))
+        return _Done(result.tally, None if result.batch is None else result.batch.serialize())
+
+    return work
+
+
+def _batches(path: Path, batch_rows: int, title: str) -> Iterator[pa.Buffer]:
+    """Batches of a dataset table as Arrow messages, which unlike batches hold no more than their own rows.
 
     Raises:
         FlywheelError: The file is missing, is no Parquet, lacks a column, or a message has no content.
@@ -144,25 +161,33 @@ def _rows(path: Path, batch_rows: int, title: str) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file, Progress(title, file.metadata.num_rows) as progress:
             done = 0
-            for batch in file.iter_batches(batch_rows):
-                for row in pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA).to_pylist():
-                    done += 1
-                    yield _checked(row, done, path)
+            for read in file.iter_batches(batch_rows):
+                batch = read.select(SCHEMA.names).cast(SCHEMA)
+                batch.validate(full=True)
+                _check_messages(batch, done, path)
+                # A few long rows must not make one job of gigabytes.
+                rows = max(1, min(batch.num_rows, batch.num_rows * _BATCH_BYTES // max(1, batch.nbytes)))
+                for first in range(0, batch.num_rows, rows):
+                    yield batch.slice(first, rows).serialize()
+                done += batch.num_rows
                 progress.update(done)
-    except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, KeyError) as error:
         # Only the kind of error: its message can hold a piece of a row.
         raise FlywheelError(f"not a dataset table ({type(error).__name__})", where=str(path), reason="schema") from None
 
 
-def _checked(row: dict[str, Any], number: int, path: Path) -> dict[str, Any]:
-    messages = row["messages"]
-    if messages is None or any(message is None or None in message.values() for message in messages):
-        raise FlywheelError(f"row {number} has a message without role or content", where=str(path), reason="schema")
-    return row
+def _check_messages(batch: pa.RecordBatch, before: int, path: Path) -> None:
+    messages = batch.column("messages")
+    flat = messages.flatten()
+    if not any(part.null_count for part in (messages, flat, *flat.flatten())):
+        return
+    rows = enumerate(messages.to_pylist(), start=before + 1)
+    bad = next(row for row, items in rows if items is None or any(i is None or None in i.values() for i in items))
+    raise FlywheelError(f"row {bad} has a message without role or content", where=str(path), reason="schema")
 
 
 def _manifest(
-    config: ScanPiiConfig, result: ScanResult, verdict: Verdict, tally: _Tally, parent: Mapping[str, Any]
+    config: ScanPiiConfig, result: ScanResult, verdict: Verdict, tally: Tally, parent: Mapping[str, Any]
 ) -> dict[str, Any]:
     settings = Settings.from_env()
     return {
@@ -173,8 +198,13 @@ def _manifest(
         "made_by": settings.actor,
         "run_id": settings.run_id,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        # The allow list holds real addresses and numbers: its length is enough.
-        "config": {**config.model_dump(mode="json"), "allow_list": len(config.allow_list)},
+        # The allow list holds real addresses and numbers, a deny list real names: how many there are is enough.
+        "config": {
+            **config.model_dump(mode="json"),
+            "allow_list": len(config.allow_list),
+            "custom": [recogniser.name for recogniser in config.custom],
+        },
+        "access": after_masking(access_of(parent), earned_level(config, verdict.passed)).model_dump(),
         "rows_out": result.rows,
         "rows_changed": result.rows_changed,
         "pii": {

@@ -2,13 +2,18 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
-PiiType = Literal[
-    "EMAIL", "PHONE", "CREDIT_CARD", "US_SSN", "KR_RRN", "KR_FRN", "IP_ADDRESS", "IBAN", "SECRET"
-]  # fmt: skip
+PiiType = str
+"""Name of a type: one of `PII_TYPES`, or one that a custom recogniser brings."""
 
-PII_TYPES: tuple[PiiType, ...] = get_args(PiiType)
+PII_TYPES: tuple[PiiType, ...] = (
+    "EMAIL", "EMAIL_OBFUSCATED", "PHONE", "CREDIT_CARD", "IBAN", "BANK_ACCOUNT", "IP_ADDRESS", "US_SSN", "US_PASSPORT",
+    "KR_RRN", "KR_FRN", "KR_DRIVER_LICENSE", "KR_PASSPORT", "KR_BRN", "SECRET", "PERSON", "ADDRESS",
+)  # fmt: skip
+
+NOTHING: PiiType = ""
+"""Type of a span that only keeps weaker ones away; no scan reports it."""
 
 
 class Span(NamedTuple):
@@ -41,12 +46,12 @@ def resolve(spans: Iterable[Span]) -> list[Span]:
         Disjoint spans in the order of the text.
     """
     ordered = sorted(spans)
-    if all(left.end <= right.start for left, right in zip(ordered, ordered[1:], strict=False)):
-        return ordered
-    kept: list[Span] = []
-    for cluster in _clusters(ordered):
-        kept += _winners(cluster)
-    return kept
+    end = 0
+    for span in ordered:
+        if span[0] < end:
+            return [winner for cluster in _clusters(ordered) for winner in _winners(cluster)]
+        end = span[1]
+    return ordered
 
 
 def _clusters(ordered: list[Span]) -> Iterable[list[Span]]:

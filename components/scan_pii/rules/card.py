@@ -1,48 +1,44 @@
 """Payment card numbers: issuer prefix, length and Luhn digit (ISO/IEC 7812)."""
 
-import re
-from collections.abc import Iterator
+from functools import lru_cache
 
 from llm_flywheel.components.scan_pii import checksums
-from llm_flywheel.components.scan_pii.rules.patterns import card_ranges, cues
-from llm_flywheel.components.scan_pii.rules.rule import stands_alone
+from llm_flywheel.components.scan_pii.rules import cues
+from llm_flywheel.components.scan_pii.rules.edges import DIGITS, alone
+from llm_flywheel.components.scan_pii.rules.patterns import card_ranges
 from llm_flywheel.components.scan_pii.spans import Span
 
-_SEP = r"(?: ?[-._/] ?| {1,2})"
-_CANDIDATE = re.compile(
-    rf"[0-9]{{4}}(?:{_SEP}?[0-9]{{4}}{_SEP}?[0-9]{{4}}{_SEP}?[0-9]{{4}}(?:{_SEP}?[0-9]{{2,3}})?(?![0-9])"
-    rf"|{_SEP}[0-9]{{6}}{_SEP}[0-9]{{4,5}}(?![0-9])|[0-9]{{8,15}}(?![0-9]))",
-    re.ASCII,
-)
 
-
-def find(text: str) -> Iterator[Span]:
-    """Yield card numbers, compact or in groups of four or 4-6-5.
+def find(text: str, start: int, end: int, digits: str) -> Span | None:
+    """A card number, or None.
 
     Args:
         text: Folded text.
+        start: First code point of the number.
+        end: One past its last.
+        digits: The number without separators.
     """
-    at = 0
-    while match := _CANDIDATE.search(text, at):
-        start, end = match.span()
-        at = start + 1
-        if not stands_alone(text, start, end):
-            continue
-        score = _score(text, start, re.sub("[^0-9]", "", match.group()))
-        if score:
-            yield Span(start, end, "CREDIT_CARD", score)
-            at = end
+    needs_cue = _needs_cue(digits[:4], len(digits))
+    if needs_cue is None or not checksums.luhn(digits) or digits.count(digits[0]) == len(digits):
+        return None
+    if not alone(text, start, end, cues.CARD):
+        return None
+    if digits[0] == "9" and text[end : end + 1] == " " and text[end + 1 : end + 2] in DIGITS:
+        # The tracking number of a parcel (USPS: 22 digits from 92 on).
+        return None
+    if needs_cue or digits[0] == "9":
+        label = cues.before(text, start, cues.CARD | cues.OTHER)[0]
+        if label == cues.OTHER or (needs_cue and not label):
+            return None
+    return Span(start, end, "CREDIT_CARD", 0.9)
 
 
-def _score(text: str, start: int, digits: str) -> float:
-    """How sure it is that these digits are a card; 0 when they are not."""
-    ranges = [
+@lru_cache(maxsize=1 << 15)
+def _needs_cue(prefix: str, length: int) -> bool | None:
+    """Whether a number of this prefix and length counts only beside a word such as "card"; None: never."""
+    fitting = [
         item
         for item in card_ranges()
-        if len(digits) in item.lengths and item.first <= digits[: len(item.first)] <= item.last
+        if length in item.lengths and item.first <= prefix[: len(item.first)] <= item.last
     ]
-    if not ranges or not checksums.luhn(digits) or digits.count(digits[0]) == len(digits):
-        return 0.0
-    if cues("card", "other_number").before(text, start) == "card":
-        return 0.98
-    return 0.0 if all(item.cue for item in ranges) else 0.9
+    return all(item.cue for item in fitting) if fitting else None

@@ -1,44 +1,57 @@
-"""Credentials: vendors' token formats, PEM private keys, JSON web tokens, and values beside a key word."""
+"""Credentials: vendors' token formats, PEM private keys, JSON web tokens, and values that stand beside a key word."""
 
-import math
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from llm_flywheel.components.scan_pii.rules.patterns import secret_words, vendor_secrets
+from llm_flywheel.components.scan_pii.rules import credentials, labelled
+from llm_flywheel.components.scan_pii.rules.placeholders import looks_random
+from llm_flywheel.components.scan_pii.rules.vendors import Token, inner_starts, key_words, tokens
 from llm_flywheel.components.scan_pii.spans import Span
 
-_PEM_MARK = re.compile(r"-----(BEGIN|END) (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----", re.ASCII)
-_PEM_BODY = re.compile(r"[A-Za-z0-9+/=:,.\s\\-]*", re.ASCII)
-# RFC 7519: three base64url parts, the first two JSON objects ('{"' encodes to "ey").
-_JWT = re.compile(r"eyJ(?<![\w-]eyJ)[\w-]{8,}+\.ey[\w-]{8,}+\.[\w-]*+", re.ASCII)
-_URL_PASSWORD = re.compile(r"://[^\s:@/?#\"'<>\0]{0,64}:([^\s\"'<>/\0]{1,128})@(?=[A-Za-z0-9.\[-])", re.ASCII)
-_HEADER = re.compile(r"\b(?:bearer|basic|token)[ \t]{1,2}([A-Za-z0-9._~+/-]{16,2048}={0,2})", re.ASCII | re.IGNORECASE)
-
-_VALUE = (
-    r"(?:\"(?P<dq>[^\"\n\0]{4,512})\"|'(?P<sq>[^'\n\0]{4,512})'|`(?P<bq>[^`\n\0]{4,512})`"
-    r"|(?P<bare>[!#-&(-;=?-_a-~]{4,512}))"
+_TOKEN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.$"
+_MARKED = bytes(ord("a") if byte in _TOKEN_BYTES else ord(" ") for byte in range(256))
+_RUN = b"a" * 20
+# A token may follow words in one run ("leaked-...", "prod_..."), not further in than this.
+_PREFIX = 48
+_PART = re.compile(f"[-_.](?={inner_starts()})", re.ASCII)
+_PEM_BEGIN = re.compile(r"-----?[ ]?BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?[ ]?-----?", re.ASCII)
+# In a string of code or JSON the last line's break belongs to the value.
+_PEM_MARK = re.compile(
+    r"-----?[ ]?(?:BEGIN |END (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?[ ]?-----?(?:[ ]{2,4}(?=[\"']))?)", re.ASCII
 )
-# What may stand between a key word and its value: "_KEY: ", " you asked for: ", " is ", "는 ", or a blank.
-_ASSIGNED = re.compile(
-    r"(?P<tail>[_-][A-Za-z0-9_-]{0,24}|s)?[\"'`\]]{0,2}(?:(?P<words>(?: (?!is |was )[A-Za-z']{1,12}){0,5})"
-    r"(?:(?P<sign>[ \t]{0,3}(?::=|=>|={1,3}|:)[ \t]{0,3})|(?P<verb> (?:is|was|to|are):? ))"
-    r"|(?P<korean> ?(?:은|는|이|가|을|를|로)?[ :=]{1,3})|(?P<gap>[ \t]{1,2}))" + _VALUE,
-    re.ASCII | re.IGNORECASE,
+# Lines of base64 and header lines; between them breaks, also escaped ones and those of a string in code.
+_PEM_BODY = re.compile(
+    r"(?:[\s\\\"'+,;]{0,64}(?:[A-Z][A-Za-z]{2,8}(?:-[A-Z][a-z]{3})?:[^\n]{1,64}|[A-Za-z0-9+/=]{12,}+))*", re.ASCII
 )
-_PLACEHOLDER = re.compile(
-    r"[\W_]*(?:change_?me|your|my|example|sample|dummy|placeholder|redacted|masked|removed|hidden|secret|password|passwd"
-    r"|pass|token|none|null|nil|undefined|true|false|required|optional|string|todo|tbd|x{3,}|\*{3,}|\.{3,})"
-    r"(?:[\W_]*(?:api|key|token|password|secret|here|value|goes|me|x+|\*+|123|1234))*[\W_]*",
-    re.ASCII | re.IGNORECASE,
+_PEM_LINE = re.compile(r"[A-Za-z0-9+/=]{16}", re.ASCII)
+# One pass over the text in lower case; the first letters are rare ones, which makes it fast.
+_HINT = re.compile(
+    rb"p(?:ass(?![aeio]|po)|w|bkdf2_|do\()|k(?:e(?:n|y(?!b)|r login )|akaoak )"
+    rb"|c(?:re[td]|url |ookie|(?<=redis-c)li |on(?:nect(?:ion)?\(|vertto-sec))"
+    rb"|b(?:earer |y [\"']|asic\()|//|&(?:sig=|x-amz-sig)|\$(?:[156y]|2[abxy]?|gy|a(?:pr1|rgon2i?d?))\$"
+    rb"|q(?:~|l(?:dump)? |li\(|uelize\()|_salt"
 )
-# Letters whose case jumps about are no words: two capitals that each follow a small letter.
-_CASE_MIX = re.compile(r"[a-z][A-Z].*[a-z][A-Z]|[A-Z]{2}[a-z].*[a-z][A-Z]|[a-z][A-Z]{2,}.*[A-Za-z]*[a-z][A-Z]")
-_EXPRESSION = re.compile(
-    r"[$<{%(\[]|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*[(\[]|[A-Za-z_]+(?:\.[A-Za-z_]+)+$"
-    r"|\.{1,2}/|/(?:[a-z0-9_.-]+/)*[a-z0-9_.-]*$|[a-z]+://",
-    re.ASCII,
-)
+_AUTH, _LOGIN = re.compile(b"auth"), re.compile(rb"login\(?")
+_WORDS, _TOKENS = key_words(), tokens()
+_KOREAN_HINT = re.compile("|".join([*(piece for piece in _WORDS if not piece.isascii()), "로그인", "계정"]))
+_FORMS = {
+    "bearer ": credentials.bearer,
+    "kakaoak ": credentials.bearer,
+    "login": credentials.account,
+    "로그인": credentials.account,
+    "계정": credentials.account,
+    "convertto-sec": credentials.secure_string,
+    **dict.fromkeys(("connect(", "connection(", "login(", "pdo(", "qli(", "quelize(", "basic("), credentials.call),
+    "auth": credentials.auth,
+    "//": credentials.in_url,
+    "by '": credentials.sql,
+    'by "': credentials.sql,
+    "curl ": credentials.curl,
+    "ql ": credentials.mysql,
+    "qldump ": credentials.mysql,
+    "ker login ": credentials.login,
+    "cli ": credentials.login,
+}
 
 
 def find(text: str) -> Iterator[Span]:
@@ -47,125 +60,94 @@ def find(text: str) -> Iterator[Span]:
     Args:
         text: Folded text.
     """
-    yield from _vendor(text)
-    if "PRIVATE KEY" in text:
-        yield from _pem(text)
-    if "eyJ" in text:
-        yield from _jwt(text)
-    if "://" in text:
-        yield from _url_passwords(text)
-    lowered = _lower(text)
-    if any(hint in lowered for hint in secret_words().hints):
-        yield from _keyed(text, lowered)
-    if "bearer " in lowered or "basic " in lowered or "token " in lowered:
-        yield from _headers(text)
-
-
-def _lower(text: str) -> str:
-    """Lower case of the same length: the dotted capital I becomes two code points otherwise."""
-    lowered = text.lower()
-    return (
-        lowered
-        if len(lowered) == len(text)
-        else "".join(low if len(low := char.lower()) == 1 else char for char in text)
-    )
-
-
-def _vendor(text: str) -> Iterator[Span]:
-    for vendor in vendor_secrets():
-        if any(literal in text for literal in vendor.literals):
-            for match in vendor.pattern.finditer(text):
-                if not vendor.digit or any(char.isdigit() for char in match.group()):
-                    yield Span(*match.span(), "SECRET", 0.95)
-
-
-def _pem(text: str) -> Iterator[Span]:
-    """Private keys from BEGIN to END; a key cut off before its END goes as far as its text looks like base64."""
-    begin: re.Match[str] | None = None
-    for mark in _PEM_MARK.finditer(text):
-        if begin is not None:
-            end = mark.end() if mark.group(1) == "END" else _pem_body_end(text, begin, mark.start())
-            yield Span(begin.start(), end, "SECRET", 0.99)
-        begin = mark if mark.group(1) == "BEGIN" else None
-    if begin is not None:
-        yield Span(begin.start(), _pem_body_end(text, begin, len(text)), "SECRET", 0.99)
-
-
-def _pem_body_end(text: str, begin: re.Match[str], limit: int) -> int:
-    body = _PEM_BODY.match(text, begin.end(), limit)
-    return begin.end() + len(body.group().rstrip()) if body else begin.end()
-
-
-def _jwt(text: str) -> Iterator[Span]:
-    for match in _JWT.finditer(text):
-        yield Span(*match.span(), "SECRET", 0.96)
-
-
-def _url_passwords(text: str) -> Iterator[Span]:
-    for match in _URL_PASSWORD.finditer(text):
-        value = match.group(1)
-        if not _PLACEHOLDER.fullmatch(value) and not _EXPRESSION.match(value):
-            yield Span(*match.span(1), "SECRET", 0.94)
-
-
-def _headers(text: str) -> Iterator[Span]:
-    for match in _HEADER.finditer(text):
-        if _looks_random(match.group(1), least=16):
-            yield Span(*match.span(1), "SECRET", 0.8)
-
-
-def _keyed(text: str, lowered: str) -> Iterator[Span]:
-    done = 0
-    for word in secret_words().pattern.finditer(lowered):
-        match = _ASSIGNED.match(text, word.end()) if word.start() >= done else None
-        if match is None:
+    # One byte per character, so that positions in it are positions in the text.
+    raw = text.encode("ascii", "replace")
+    found = _vendor(text, raw)
+    yield from found
+    lowered = raw.lower()
+    hints: list[tuple[int, str]] = []
+    # Most texts have none, which is quicker to find out than to list.
+    if first := _HINT.search(lowered):
+        hints = [(hint.start(), hint.group().decode()) for hint in _HINT.finditer(lowered, first.start())]
+    if b"auth" in lowered:
+        hints += [(hint.start(), "auth") for hint in _AUTH.finditer(lowered)]
+    if b"login" in lowered:
+        hints += [(hint.start(), hint.group().decode()) for hint in _LOGIN.finditer(lowered)]
+    if not text.isascii() and _KOREAN_HINT.search(text):
+        hints += [(hint.start(), hint.group()) for hint in _KOREAN_HINT.finditer(text)]
+    if not hints:
+        return
+    hints.sort()
+    done, taken = 0, {span.start for span in found}
+    for at, piece in hints:
+        if at < done:
             continue
-        name = next(name for name in ("dq", "sq", "bq", "bare") if match.group(name) is not None)
-        start, end = match.span(name)
-        if name == "bare":
-            end = start + len(_trimmed(match.group(name)))
-        if _is_secret(text, word, match, text[start:end]):
-            yield Span(start, end, "SECRET", 0.8)
-            done = end
+        span: Span | None
+        if piece not in _WORDS:
+            if piece == "cookie":
+                yield from credentials.cookies(text, at)
+            span = _FORMS.get(piece, credentials.marked)(text, at)
+        elif piece == "key" and text.startswith("PRIVATE KEY", at - 8):
+            span = _pem(text, at)
+        else:
+            span = labelled.find(text, at, piece, _WORDS[piece], taken)
+            if piece in ("pass", "cred") and span is None:
+                if lowered.endswith(b"sshpass", 0, at + 4):
+                    span = credentials.login(text, at)
+                elif lowered.endswith(b"pgpass", 0, at + 4):
+                    yield from credentials.pgpass(text, at)
+                else:
+                    span = credentials.call(text, at)
+            elif piece == "cret" and lowered.endswith(b"kind: secret", 0, at + 4):
+                yield from credentials.manifest(text, at + 4)
+        if span:
+            yield span
+            done = span.end
 
 
-def _trimmed(value: str) -> str:
-    """An unquoted value without the punctuation of the sentence, the call or the query around it."""
-    value = value.split("&")[0] if "=" in value else value
-    return value.rstrip(".,;:)]}")
+def _vendor(text: str, raw: bytes) -> list[Span]:
+    """Tokens, each in a long run of the characters that tokens are made of."""
+    found: list[Span] = []
+    marked = raw.translate(_MARKED)
+    at = marked.find(_RUN)
+    while at >= 0:
+        end = marked.find(b" ", at + len(_RUN))
+        if end < 0:
+            end = len(marked)
+        candidates = _TOKENS.get(text[at : at + 2])
+        span = _token(text, at, candidates) if candidates else None
+        if span is None:
+            last = at + _PREFIX if end > at + _PREFIX else end
+            part = _PART.search(text, at, last)
+            while part and span is None:
+                start = part.end()
+                span = _token(text, start, _TOKENS[text[start : start + 2]])
+                part = _PART.search(text, start, last)
+        if span:
+            found.append(span)
+        at = marked.find(_RUN, end)
+    return found
 
 
-def _is_secret(text: str, word: re.Match[str], match: re.Match[str], value: str) -> bool:
-    """Whether the value beside a key word is one: no placeholder, no code, and not plain words or a count."""
-    if match.group("tail") and match.group("words"):
-        return False
-    if len(value) < 6 or any(char.isspace() for char in value):
-        return False
-    if _PLACEHOLDER.fullmatch(value) or _EXPRESSION.match(value):
-        return False
-    if word.group("token") or match.group("tail"):
-        return _looks_random(value, least=16 if match.group("gap") else 12)
-    return _is_password(text[word.start() : word.end()], match, value)
+def _token(text: str, at: int, candidates: Iterable[Token]) -> Span | None:
+    for token in candidates:
+        match = token.pattern.match(text, at)
+        if match and (not token.digit or looks_random(match.group(), least=16)):
+            before = token.after.search(text, max(0, at - 11), at) if token.after else None
+            if before or not token.after:
+                return Span(before.start() if before else at, match.end(), "SECRET", 0.95)
+    return None
 
 
-def _is_password(word: str, match: re.Match[str], value: str) -> bool:
-    """A password has more than letters, unless a configuration assigns it."""
-    digits, letters = any(char.isdigit() for char in value), any(char.isalpha() for char in value)
-    symbols = any(not char.isalnum() for char in value)
-    if symbols and _CASE_MIX.search(value):
-        return True
-    if digits and letters:
-        return symbols or not match.group("gap")
-    if match.group("sign") is None or match.group("words"):
-        return False
-    in_environment = word.isupper() and match.group("sign") == "="
-    return digits or in_environment or (letters and any(char in "!@#$%^&*" for char in value.rstrip("!")))
-
-
-def _looks_random(value: str, least: int) -> bool:
-    """Long enough, with digits and letters, and at least 2.5 bits per character (Shannon) spread over it."""
-    if len(value) < least or not any(char.isdigit() for char in value) or not any(char.isalpha() for char in value):
-        return False
-    counts = Counter(value)
-    entropy = -sum(count / len(value) * math.log2(count / len(value)) for count in counts.values())
-    return entropy >= 2.5
+def _pem(text: str, at: int) -> Span | None:
+    """The private key (RFC 7468) that says so at ``at``; cut off before its END, it goes as far as base64 does."""
+    begin = _PEM_BEGIN.search(text, max(0, at - 60), at + 16)
+    if begin is None:
+        return None
+    mark = _PEM_MARK.search(text, begin.end())
+    if mark and "END" in mark.group():
+        body, end = mark.start(), mark.end()
+    else:
+        match = _PEM_BODY.match(text, begin.end(), mark.start() if mark else len(text))
+        body = end = match.end() if match else begin.end()
+    return Span(begin.start(), end, "SECRET", 0.99) if _PEM_LINE.search(text, begin.end(), body) else None

@@ -51,7 +51,7 @@ def f1(documents: list[dict[str, Any]]) -> dict[str, float]:
                 label["type"] == span.type and span.start < label["end"] and label["start"] < span.end
                 for label in touched
             )
-    scores = {kind: 2 * hits[kind] / (hits[kind] + wrong[kind] + gold[kind]) for kind in PII_TYPES}
+    scores = {kind: 2 * hits[kind] / (hits[kind] + wrong[kind] + gold[kind]) for kind in PII_TYPES if gold[kind]}
     return {**scores, "ALL": 2 * hits.total() / (hits.total() + wrong.total() + gold.total())}
 
 

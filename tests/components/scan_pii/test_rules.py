@@ -1,4 +1,4 @@
-"""What each kind of rule finds and leaves alone. Secrets are put together here, so that no scanner flags this file."""
+"""What each kind of rule finds and leaves alone."""
 
 import pytest
 
@@ -9,30 +9,6 @@ SCANNER = Scanner()
 
 def found(text: str) -> list[tuple[str, str]]:
     return [(span.type, text[span.start : span.end]) for span in SCANNER.scan(text)]
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("Contact JOHN.DOE+tag@Example.CO.UK, thanks", "JOHN.DOE+tag@Example.CO.UK"),
-        ("이메일은foo@bar.com으로 보내주세요", "foo@bar.com"),
-        ("GET /login?email=john%40example.com&x=1", "john%40example.com"),
-        (r"Thanks,\nfoo@bar.com\n", "foo@bar.com"),
-        ("write to foo@bar.com.Please do", "foo@bar.com"),
-        ("müller@exämple.de schrieb", "müller@exämple.de"),
-        ("ｕｓｅｒ＠ｅｘａｍｐｌｅ．ｃｏｍ", "ｕｓｅｒ＠ｅｘａｍｐｌｅ．ｃｏｍ"),
-        ("user@163.com", "user@163.com"),
-    ],
-)
-def test_email_is_found_without_its_surroundings(text: str, address: str) -> None:
-    assert found(text) == [("EMAIL", address)]
-
-
-@pytest.mark.parametrize(
-    "text", ["icon@2x.png", "lodash@4.17.21", "@types/node@20.1.0", "root@localhost", "git@github.com:a/b.git", "@here"]
-)
-def test_file_package_host_and_handle_are_no_email(text: str) -> None:
-    assert found(text) == []
 
 
 @pytest.mark.parametrize(
@@ -53,6 +29,14 @@ def test_file_package_host_and_handle_are_no_email(text: str) -> None:
         ("+44 20 7946 0958.", "+44 20 7946 0958"),
         ("+33 6 12 34 56 78", "+33 6 12 34 56 78"),
         ("Tel: 020 7946 0958", "020 7946 0958"),
+        ("or 07700 900123, thanks", "07700 900123"),
+        ("or ring (0131) 496 0673", "(0131) 496 0673"),
+        ("or 06 12 34 56 78", "06 12 34 56 78"),
+        ("or 0049 151 71667141", "0049 151 71667141"),
+        ("móvil 612 345 678", "612 345 678"),
+        ("010·1234·5678", "010·1234·5678"),
+        ("or 03-6393-8647", "03-6393-8647"),
+        ("+82-(0)10-1234-5678", "+82-(0)10-1234-5678"),
     ],
 )
 def test_phone_numbers_of_many_plans_are_found(text: str, number: str) -> None:
@@ -70,7 +54,14 @@ def test_phone_numbers_of_many_plans_are_found(text: str, number: str) -> None:
         "price 1,234,567.89",
         "created 1700000000000",
         "+12",
-        "사업자등록번호는 444-87-65956",
+        "통화일시: 1672482786179",
+        "모델명 P/N 1552-8242-33",
+        "shard=0199501717",
+        "당첨번호 03 12 24 33 41",
+        "NDC 0093-3109-53",
+        "사장님 연락처\n2024. 8. 19. 오후 6:33",
+        "무선 이어폰 1487-22-342 x47",
+        "(000) 555-2671 ext 12",
     ],
 )
 def test_call_centre_parcel_date_and_price_are_no_phone(text: str) -> None:
@@ -95,9 +86,11 @@ def test_card_with_issuer_and_luhn_digit_is_found_before_a_particle(number: str)
 
 
 @pytest.mark.parametrize(
-    "text", ["4111 1111 1111 1112", "IMEI 356938035643809", "0000000000000000", "x4111111111111111"]
-)
-def test_wrong_luhn_digit_device_number_and_part_of_a_word_are_no_card(text: str) -> None:
+    "text",
+    ["4111 1111 1111 1112", "IMEI 356938035643809", "0000000000000000", "x4111111111111111",
+     "9400 1536 0639 4645 3253 20", "9400 1835 3884 1080 2069 91"],
+)  # fmt: skip
+def test_wrong_luhn_digit_device_number_part_of_a_word_and_parcel_are_no_card(text: str) -> None:
     assert found(text) == []
 
 
@@ -109,6 +102,8 @@ def test_wrong_luhn_digit_device_number_and_part_of_a_word_are_no_card(text: str
         ("My SSN is 078051120.", "078051120"),
         ("078-05-1120", "078-05-1120"),
         ("order 5512, SSN 078-05-1120", "078-05-1120"),
+        ("Please verify your social.\nCALLER: 078.05.1120", "078.05.1120"),
+        ("my number is 078- 05- 1120", "078- 05- 1120"),
     ],
 )
 def test_social_security_number_needs_a_label_or_dashes(text: str, number: str) -> None:
@@ -118,7 +113,8 @@ def test_social_security_number_needs_a_label_or_dashes(text: str, number: str) 
 @pytest.mark.parametrize(
     "text",
     ["SSN 000-12-3456", "SSN 666-12-3456", "SSN 912-12-3456", "SSN 123-00-4567", "SSN 123-45-0000", "order 123-45-6789",
-     '"order_no": "123-45-6789"', "주문 123-45-6789은 취소", "078051120"],
+     '"order_no": "123-45-6789"', "주문 123-45-6789은 취소", "078051120", "모델명 MPN 586-08-4308",
+     "Locker no. 123-45-6789", "Claim #123-45-6789", "Your order number?\nCALLER: 123-45-6789"],
 )  # fmt: skip
 def test_unissued_number_and_order_number_are_no_social_security_number(text: str) -> None:
     assert found(text) == []
@@ -132,6 +128,9 @@ def test_unissued_number_and_order_number_are_no_social_security_number(text: st
         ("rrn=800101-1234567", "KR_RRN", "800101-1234567"),
         ("211003-3123456", "KR_RRN", "211003-3123456"),
         ("외국인등록번호 800101-5234562으로", "KR_FRN", "800101-5234562"),
+        ("주민번호는 970706-0121427이에요", "KR_RRN", "970706-0121427"),
+        ("주민등록번호 : 4608 07-232449 7", "KR_RRN", "4608 07-232449 7"),
+        ("alien registration card: 650106-6757676", "KR_FRN", "650106-6757676"),
     ],
 )
 def test_resident_number_by_checksum_label_or_late_birth(text: str, kind: str, number: str) -> None:
@@ -141,7 +140,7 @@ def test_resident_number_by_checksum_label_or_late_birth(text: str, kind: str, n
 @pytest.mark.parametrize(
     "text",
     ["주문번호 800101-1234567", "800101-1234567", "801301-1234560", "주민번호 800230-1234560", "200930-3123456",
-     "561219-4******", "상품코드 211003-3123456", "created 1610123456789"],
+     "561219-4******", "상품코드 211003-3123456", "created 1610123456789", "rrn=x\n1610101280263 INFO"],
 )  # fmt: skip
 def test_bad_checksum_impossible_date_and_hidden_digits_are_no_resident_number(text: str) -> None:
     assert found(text) == []
@@ -156,6 +155,8 @@ def test_bad_checksum_impossible_date_and_hidden_digits_are_no_resident_number(t
         ("server 192.168.0.1:8080", "192.168.0.1"),
         ("build=8.1.1.0\n156.205.178.198 - -", "156.205.178.198"),
         ("from [2001:db8::1]:443", "2001:db8::1"),
+        ("scp build.tgz deploy@22.16.2.8:/srv", "22.16.2.8"),
+        ("$ psql -h 22.16.2.8 -U app", "22.16.2.8"),
         ("2656:6935:1faa:6de0:d224:5e18:e484:5a78.", "2656:6935:1faa:6de0:d224:5e18:e484:5a78"),
     ],
 )
@@ -167,15 +168,18 @@ def test_ip_address_of_a_host_is_found(text: str, address: str) -> None:
     "text",
     ["version 10.2.3.4", "from version 80.0.2971.122 to 27.15.84.25", "펌웨어 버전은 93.18.21.34이고",
      "1.3.6.1.4.1.311", "127.0.0.1 0.0.0.0 255.255.255.0 ::1", "999.1.1.1", "std::vector a::b 12:34:56",
-     "00:1a:2b:3c:4d:5e", "app-1.20.30.40.tar"],
+     "00:1a:2b:3c:4d:5e", "app-1.20.30.40.tar", "okhttp/7.21.73.4", "Server: nginx/1.22.31.4",
+     "Apache Kafka 8.22.92.2", "on 4.1.8+build.572 but not on 4.22.98.4"],
 )  # fmt: skip
 def test_version_loopback_clock_and_hardware_address_are_no_ip(text: str) -> None:
     assert found(text) == []
 
 
 @pytest.mark.parametrize(
-    "number", ["DE89370400440532013000", "DE89 3704 0044 0532 0130 00", "gb82west12345698765432", "NO9386011117947"]
-)
+    "number",
+    ["DE89370400440532013000", "DE89 3704 0044 0532 0130 00", "gb82west12345698765432", "NO9386011117947",
+     "GB82-WEST-1234-5698-7654-32"],
+)  # fmt: skip
 def test_iban_is_found_before_a_particle(number: str) -> None:
     assert found(f"{number}으로 송금") == [("IBAN", number)]
 
@@ -185,50 +189,65 @@ def test_wrong_check_length_and_country_are_no_iban(text: str) -> None:
     assert found(text) == []
 
 
-ALNUM = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0"
-PEM = "-----BEGIN RSA PRIVATE " + "KEY-----\nMIIE" + ALNUM + "\n-----END RSA PRIVATE " + "KEY-----"
-JWT = "ey" + "JhbGciOiJIUzI1NiJ9." + "ey" + "JzdWIiOiIxMjM0In0." + ALNUM
-
-
 @pytest.mark.parametrize(
-    "secret",
-    ["gh" + "p_" + ALNUM[:36], "AK" + "IA" + "ABCDEFGHIJKLMNOP", "sk-" + "proj-" + ALNUM, "sk-" + "FAKE" + ALNUM,
-     "sk" + "_live_" + ALNUM[:24], "AI" + "za" + ALNUM[:35], "hf" + "_" + ALNUM[:34], "np" + "m_" + ALNUM[:36],
-     "xo" + "xb-123456789012-" + ALNUM[:24], "glp" + "at-" + ALNUM[:20], PEM, JWT],
-)  # fmt: skip
-def test_secret_that_says_what_it_is_needs_no_label(secret: str) -> None:
-    assert found(f"로그에 {secret}이 남았습니다") == [("SECRET", secret)]
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
+    ("text", "number"),
     [
-        ("DB_PASSWORD=Winter2019!", "Winter2019!"),
-        ('"password": "hunter22"', "hunter22"),
-        ("The temp password is aB3dE-xYz12 , change it", "aB3dE-xYz12"),
-        ("비밀번호는 Winter@2019# 로 초기화", "Winter@2019#"),
-        ("postgres://app:Winter@2015#@db.internal:5432/x", "Winter@2015#"),
-        (f"AWS_SECRET_ACCESS_KEY=/{ALNUM[:39]}", f"/{ALNUM[:39]}"),
-        (f"api_key: '{ALNUM[:32]}'", ALNUM[:32]),
-        (f"Authorization: Bearer {ALNUM}", ALNUM),
-        ("curl '/v1?token=" + ALNUM[:20] + "&page=2'", ALNUM[:20]),
+        ("110-123-456789 부산은행", "110-123-456789"),
+        ("3333012345678 카카오뱅크로", "3333012345678"),
+        ("신한 110-123-456789", "110-123-456789"),
+        ("a/c no. 0012 3456 7890", "0012 3456 7890"),
+        ("국민은행978863 21 757571", "978863 21 757571"),
+        ("통장: KB국민 979035 84 218767", "979035 84 218767"),
+        ("국민은행 20561595983056", "20561595983056"),
+        ("ABA 026290218", "026290218"),
+        ("고객센터로 연락 바랍니다.\n송철수 | 03:59 | 110-787-857387 부산은행", "110-787-857387"),
     ],
 )
-def test_value_beside_a_key_word_is_a_secret(text: str, value: str) -> None:
-    assert found(text) == [("SECRET", value)]
+def test_bank_account_beside_its_label_or_its_bank_is_found(text: str, number: str) -> None:
+    assert ("BANK_ACCOUNT", number) in found(text)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["API_KEY: ${API_KEY}", "API_KEY: <your-api-key>", "token: {{ secrets.TOKEN }}", "password: changeme",
-     "api_key = os.environ['API_KEY']", "password = process.env.DB_PASSWORD", "password: ********", "max_tokens=4096",
-     "token = tokenizer.encode(text)", "my password is incorrect", "cache key=9f86d081884c7d659a2feaa0c55ad015",
-     "commit 3f2a9c1b7e5d4a6f8b0c2d4e6f8a0b1c2d3e4f5a", "sk-learn-is-a-great-library-for-ml"],
-)  # fmt: skip
-def test_placeholder_code_count_and_hash_are_no_secret(text: str) -> None:
+    [
+        "사업자등록번호는 444-87-65956",
+        "등록번호 4448765956 상호",
+        "BRN 444 87 65956",
+        "거래처 다온유통 3176064226, 담당",
+        "온누리여행사 (4964260359) T 042-24",
+    ],
+)
+def test_business_registration_number_with_its_check_digit_is_found(text: str) -> None:
+    assert [kind for kind, _ in found(text)] == ["KR_BRN"]
+
+
+@pytest.mark.parametrize("text", ["사업자등록번호는 444-87-65957", "중개업자 등록번호 제4448765956호"])
+def test_wrong_check_digit_and_other_register_are_no_business(text: str) -> None:
     assert found(text) == []
 
 
-def test_private_key_that_was_cut_off_is_covered_as_far_as_it_goes() -> None:
-    text = PEM[:60] + "\n\nDas war alles!"
-    assert found(text) == [("SECRET", PEM[:60] + "\n\nDas war alles")]
+@pytest.mark.parametrize(
+    "text", ["여권No.M123B4567", "passport M70689098", "여권번호 PM1234567", "여권번호 : M869 90949"]
+)
+def test_korean_passport_is_found(text: str) -> None:
+    assert [kind for kind, _ in found(text)] == ["KR_PASSPORT"]
+
+
+def test_second_passport_number_of_a_list_is_found() -> None:
+    assert found("passport number (671937773) and the old one (C73898178)") == [
+        ("US_PASSPORT", "671937773"),
+        ("US_PASSPORT", "C73898178"),
+    ]
+
+
+def test_blanks_inside_a_labelled_iban_and_card_are_no_hindrance() -> None:
+    assert found("IBAN ; DE89 3704 0044 05 32 0130 00") == [("IBAN", "DE89 3704 0044 05 32 0130 00")]
+    assert found("Card No ; 4111 11 111111 1111") == [("CREDIT_CARD", "4111 11 111111 1111")]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("연락처\n위임자 유기태 (2112304335412)는", "2112304335412"), ("서시온님 820710-2386689", "820710-2386689")],
+)
+def test_resident_number_behind_its_holder_needs_no_check_digit(text: str, number: str) -> None:
+    assert ("KR_RRN", number) in found(text)
