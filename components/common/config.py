@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 
-from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.errors import FlywheelError, without_password
 
 
 class Section(BaseModel):
@@ -30,7 +30,7 @@ S = TypeVar("S", bound=BaseModel)
 
 INPUT_SCHEMES = ("sample", "s3", "file")
 UNSUPPORTED_ADDRESS = (
-    "this kind of address is not supported; copy the files to a folder or to object storage "
+    "this kind of address is not supported here; copy the files to a folder or to object storage "
     "and give a path, s3://, file:// or sample://"
 )
 
@@ -39,7 +39,7 @@ def _readable_here(value: str, info: ValidationInfo) -> str:
     scheme, separator, _ = value.partition("://")
     if separator:
         if scheme not in INPUT_SCHEMES:
-            raise ValueError(f"{value}: {UNSUPPORTED_ADDRESS}")
+            raise ValueError(f"{without_password(value)}: {UNSUPPORTED_ADDRESS}")
         return value
     if (info.context or {}).get("check_files") and not glob.glob(value, recursive=True):
         raise ValueError(f"no such file or folder: {value}")

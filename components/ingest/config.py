@@ -1,16 +1,31 @@
 """What a person sets for ``ingest``."""
 
-from typing import Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, WrapValidator, model_validator
 
+from llm_flywheel.components.common.access import AccessConfig
 from llm_flywheel.components.common.config import InputPath, Section
+
+TextRows = Literal["paragraph", "line", "file"]
+
+
+def _remote_or_here(value: object, check: Callable[[object], str]) -> str:
+    remote = isinstance(value, str) and value.startswith(("https://", "http://", "hf://"))
+    return str(value) if remote else check(value)
+
+
+SourcePath = Annotated[InputPath, WrapValidator(_remote_or_here)]
+"""An `InputPath`, or the address of a file on the web or of a data set on the Hugging Face Hub."""
 
 
 class Mapping(Section):
-    """Which columns of the user's own table hold the conversation."""
+    """Which columns of the user's own table hold the conversation, or the text."""
 
-    user: str = Field(min_length=1, description="column with the user's message")
+    user: str | None = Field(
+        default=None, min_length=1, description="column with the user's message; none where assistant is a plain text"
+    )
     assistant: str = Field(min_length=1, description="column with the wanted answer")
     system: str | None = Field(
         default=None, min_length=1, description="a system message, the same text for every row (no column name)"
@@ -26,16 +41,22 @@ class Mapping(Section):
 class IngestConfig(Section):
     """The ``ingest`` section of a run config."""
 
-    paths: list[InputPath] = Field(
+    paths: list[SourcePath] = Field(
         min_length=1,
-        description="files, folders, globs, s3://bucket/prefix-or-key, file:///path, or "
-        "sample://support-tickets?rows=3000&seed=0; CSV, TSV, JSON, JSONL and Parquet",
+        description="files, folders, globs, file:///path, s3://bucket/prefix-or-key, https://host/file, "
+        "hf://datasets/OWNER/NAME[@REVISION]/PATH-or-glob, or sample://support-tickets?rows=3000&seed=0; CSV, TSV, "
+        "JSON, JSONL, all of them also as .gz and .zst, Parquet, and .txt and .md where no table is beside them",
     )
-    holdout_paths: list[InputPath] = Field(
+    holdout_paths: list[SourcePath] = Field(
         default_factory=list, description="the same kinds of paths; their rows are the test split, exactly as given"
     )
-    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "qa"] = Field(
-        default="auto", description="how a row holds its conversation; auto looks at the column names"
+    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "qa", "text"] = Field(
+        default="auto",
+        description="how a row holds its conversation; auto looks at the column names. A text becomes one message of "
+        "the assistant; auto takes it from plain text files and from tables whose one column is called text",
+    )
+    text_rows: TextRows = Field(
+        default="paragraph", description="what is a row in .txt and .md: a line, a paragraph or the whole file"
     )
     mapping: Mapping | None = Field(default=None, description="own column names, for tables that auto does not know")
     keep_columns: list[str] = Field(
@@ -43,9 +64,11 @@ class IngestConfig(Section):
         description="columns to carry along in meta; none by default, because they may hold personal data",
     )
     max_row_chars: int = Field(default=1_000_000, ge=100, le=100_000_000, description="a longer row is quarantined")
+    max_download_gb: float = Field(default=50, gt=0, description="a larger file behind https:// is refused")
     max_quarantine_share: float = Field(
         default=0.5, ge=0, le=1, description="fail when a larger share of the rows (0 to 1) cannot be used"
     )
+    access: AccessConfig = Field(default=AccessConfig(), description="security level of the data and who may train")
     batch_rows: int = Field(default=5_000, ge=1, le=1_000_000, description="rows held in memory at a time")
 
     @model_validator(mode="after")

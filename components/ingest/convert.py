@@ -7,6 +7,7 @@ from typing import Any, Literal
 import orjson
 
 from llm_flywheel.components.ingest import config
+from llm_flywheel.components.ingest.files import TEXT_COLUMN
 
 Message = dict[str, str]
 
@@ -42,10 +43,11 @@ class Layout:
     """How records of one kind hold a conversation; columns are the names as written in the file.
 
     Attributes:
-        kind: ``chat`` for role/content lists, ``sharegpt`` for from/value lists, ``columns`` for a pair of columns.
+        kind: ``chat`` for role/content lists, ``sharegpt`` for from/value lists, ``columns`` for a pair of columns or
+            a text.
         name: What the report calls it (``alpaca``, ``qa``, …).
-        user: The list column for ``chat`` and ``sharegpt``; else the user's column.
-        assistant: The answer's column, for ``columns``.
+        user: The list column for ``chat`` and ``sharegpt``; else the user's column, empty when there is only a text.
+        assistant: The answer's or the text's column, for ``columns``.
         context: A column whose text, when there is any, follows the user's after a blank line.
         system_column: A column with a system message per row.
         system: A system message for every row.
@@ -61,7 +63,7 @@ class Layout:
 
     def shares_column_with(self, columns: Collection[str]) -> bool:
         """Whether a record with these columns can be meant for this layout."""
-        return self.user in columns or (self.assistant != "" and self.assistant in columns)
+        return any(name in columns for name in (self.user, self.assistant) if name)
 
 
 # name, user, assistant, context: lower-case column names; the first that is there counts.
@@ -74,7 +76,7 @@ _PAIRS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...
 
 def from_mapping(mapping: config.Mapping) -> Layout:
     """The layout for the user's own column names."""
-    return Layout("columns", "mapping", mapping.user, mapping.assistant, system=mapping.system or "")
+    return Layout("columns", "mapping", mapping.user or "", mapping.assistant, system=mapping.system or "")
 
 
 def detect_layout(columns: Collection[str], wanted: str = "auto") -> Layout | None:
@@ -94,6 +96,9 @@ def detect_layout(columns: Collection[str], wanted: str = "auto") -> Layout | No
         user, assistant = _first(names, users), _first(names, assistants)
         if wanted in ("auto", name) and user and assistant:
             return Layout("columns", name, user, assistant, _first(names, contexts), system)
+    # Beside other columns, a text may be a question whose answer is one of them.
+    if TEXT_COLUMN in names and (wanted == "text" or (wanted == "auto" and len(names) == 1)):
+        return Layout("columns", "text", "", names[TEXT_COLUMN])
     return None
 
 
@@ -127,14 +132,19 @@ def _from_columns(values: Mapping[str, Any], layout: Layout) -> list[Message]:
     if isinstance(user, list) and isinstance(assistant, list):
         # TRL's conversational prompt/completion: both columns are lists of messages.
         return [*_from_list(user, layout.user), *_from_list(assistant, layout.assistant)]
-    text = _text(user, layout.user)
-    context = values.get(layout.context) if layout.context else None
-    if context is not None and context != "":
-        text = f"{text}\n\n{_text(context, layout.context)}"
     messages = _system(values, layout)
-    messages.append({"role": "user", "content": text})
+    if layout.user:
+        messages.append({"role": "user", "content": _request(values, layout)})
     messages.append({"role": "assistant", "content": _text(assistant, layout.assistant)})
     return messages
+
+
+def _request(values: Mapping[str, Any], layout: Layout) -> str:
+    text = _text(values.get(layout.user), layout.user)
+    context = values.get(layout.context) if layout.context else None
+    if context is not None and context != "":
+        return f"{text}\n\n{_text(context, layout.context)}"
+    return text
 
 
 def _from_chat(values: Mapping[str, Any], layout: Layout) -> list[Message]:

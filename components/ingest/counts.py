@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 class FileCount:
     """What became of one file's rows: ``rows_in == rows_out + the sum of quarantined``.
 
-    A file that cannot be read at all counts as one quarantined row.
+    A file that cannot be read at all counts as one quarantined row. ``revision`` is the commit of the repository that
+    the file was fetched from, if any.
     """
 
     name: str
     kind: str
     split: str
+    revision: str = ""
     encoding: str = ""
     layouts: list[str] = field(default_factory=list)
     rows_in: int = 0
@@ -33,7 +35,7 @@ class IngestResult:
         languages: Written rows per language.
         splits: Written rows per split: ``test`` for held-out files, ``train`` for the rest.
         files: The same counts per file.
-        ignored: Files of a named folder that no reader knows.
+        ignored: Files of a named folder that are no data.
     """
 
     version: str = ""

@@ -1,70 +1,144 @@
-"""Find the encoding of a text file by decoding all of it: the first candidate that reads every byte wins."""
+"""Tell the encoding of a text file from its lines, so that a wrong byte costs a line and not the file."""
 
 import codecs
+import io
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from llm_flywheel.components.ingest.unpack import Unpacked, buffered
+
+# Error handler of every text stream here, and what it puts in the place of bytes that are no text: half of a
+# surrogate pair, which no text holds.
+MARKED = "flywheel_marked"
+MARK = "\udcff"
+
 _CHUNK = 1 << 20
 _SAMPLE = 1 << 16
+_LOOKED_AT = 1 << 28
+_ENOUGH_LINES = 1_000
 
 # Longest first: the UTF-16-LE mark is the start of the UTF-32-LE one.
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_HIGH_RUN = re.compile(rb"[\x80-\xff]+")
+# What Western languages write beyond ASCII. Other single-byte encodings have other signs at these places: the
+# Polish and the Turkish letters come out as superscripts and currency signs, Cyrillic as long runs.
+_WESTERN = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØŒÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøœùúûüý‘’“”„–—…•«»¡¿°€£§©®™´·ªº\xa0")
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return MARK, error.end
+
+
+codecs.register_error(MARKED, _mark)
 
 
 def detect_encoding(path: Path) -> str | None:
-    """Encoding that reads the whole file: UTF-8, UTF-16, UTF-32 or CP949; None when none does.
+    """Encoding that reads most lines of a file: UTF-8, UTF-16, UTF-32, CP949 or Windows-1252; None when none does.
+
+    UTF-8 is told by its lines beyond ASCII: text in another encoding is next to never valid UTF-8 (RFC 3629), so
+    when most of them are valid, the others are damaged. Reads up to 256 MiB.
 
     Args:
-        path: A readable file; it is read once per candidate, in chunks.
+        path: A readable file, which may be packed (`Unpacked`).
 
     Returns:
-        A Python codec name, or None.
+        A Python codec name, or None. Bytes that it cannot read are to be expected: open with errors=`MARKED`.
     """
-    with path.open("rb") as file:
+    with buffered(Unpacked(path)) as file:
         head = file.read(_SAMPLE)
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
-            return encoding if _decodes(path, encoding) else None
+            return encoding if _reads_most(head, encoding) else None
     wide = _wide_encoding(head)
-    if wide and _decodes(path, wide):
+    if wide and _reads_most(head, wide):
         return wide
-    if _decodes(path, "utf-8"):
+    with buffered(Unpacked(path)) as file:
+        return _by_lines(file)
+
+
+def _by_lines(file: io.BufferedReader) -> str | None:
+    lines = valid = 0
+    odd: list[bytes] = []
+    for chunk in _whole_lines(file):
+        lines += chunk.count(b"\n") or 1
+        if chunk.isascii():
+            continue
+        for line in chunk.split(b"\n"):
+            if not line.isascii():
+                if _is_utf8(line):
+                    valid += 1
+                else:
+                    odd.append(line[:_SAMPLE])
+        if len(odd) >= _ENOUGH_LINES:
+            break
+    if len(odd) <= valid:
         return "utf-8"
-    if _decodes(path, "cp949") and is_plausible_korean(head.decode("cp949", "ignore")):
+    sample = b"\n".join(odd[:_ENOUGH_LINES])[:_SAMPLE]
+    if is_plausible_western(sample):
+        return "cp1252"
+    if _reads_most(sample, "cp949") and is_plausible_korean(sample.decode("cp949", "ignore")):
         return "cp949"
-    return None
+    return "utf-8" if 2 * len(odd) < lines else None
 
 
-def _decodes(path: Path, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
+def _whole_lines(file: io.BufferedReader) -> Iterator[bytes]:
+    left = _LOOKED_AT
+    while left > 0 and (chunk := file.read(_CHUNK)):
+        if not chunk.endswith(b"\n"):
+            chunk += file.readline(_CHUNK)
+        while not chunk.endswith(b"\n") and b"\x80" <= file.peek(1)[:1] < b"\xc0":
+            chunk += file.read(1)  # a line longer than a chunk is not cut within a character
+        left -= len(chunk)
+        yield chunk
+
+
+def _is_utf8(line: bytes) -> bool:
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                decoder.decode(chunk)
-        decoder.decode(b"", final=True)
+        line.decode()
     except UnicodeDecodeError:
         return False
     return True
 
 
+def _reads_most(sample: bytes, encoding: str) -> bool:
+    lines = sample.decode(encoding, MARKED).splitlines()
+    return 2 * sum(MARK in line for line in lines) <= len(lines)
+
+
 def _wide_encoding(head: bytes) -> str | None:
-    """UTF-16 without a mark: in text with some ASCII, zeros stand at every other byte only."""
-    pairs = len(head) // 2
-    if pairs < 2:
-        return None
-    even = head[0 : 2 * pairs : 2].count(0) / pairs
-    odd = head[1 : 2 * pairs : 2].count(0) / pairs
-    if odd > 0.1 and even < 0.02:
+    """UTF-16 without a mark: its ASCII, line ends at least, puts zeros at every other byte, where nothing else does.
+
+    Some other characters end in a zero byte, too (가 is U+AC00), but they are far fewer than spaces.
+    """
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    few = max(1, len(head) // 200)
+    if odd >= few and odd > 4 * even:
         return "utf-16-le"
-    if even > 0.1 and odd < 0.02:
+    if even >= few and even > 4 * odd:
         return "utf-16-be"
     return None
+
+
+def is_plausible_western(sample: bytes) -> bool:
+    """Whether bytes read as Windows-1252, of which Latin-1 text is a part: single accented letters between ASCII.
+
+    Korean in CP949 has two bytes a syllable and several syllables a word.
+    """
+    runs = _HIGH_RUN.findall(sample)
+    if not runs or sum(len(run) <= 2 for run in runs) < 0.9 * len(runs):
+        return False
+    singles = sum(len(run) == 1 for run in runs)
+    text = b"".join(runs).decode("cp1252", "replace")
+    return singles >= 0.7 * len(runs) and sum(character in _WESTERN for character in text) >= 0.9 * len(text)
 
 
 def is_plausible_korean(text: str) -> bool:

@@ -1,8 +1,9 @@
 """Which files a list of paths means; everything that is wrong with them is said at once, before any is read."""
 
+import functools
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,11 @@ from llm_flywheel.components.common.config import UNSUPPORTED_ADDRESS
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.common.storage import local_path, store_for
+from llm_flywheel.components.ingest.unpack import PACKED
+from llm_flywheel.components.ingest.web import fetch, without_secrets
 
 FileKind = Literal["csv", "tsv", "json", "jsonl", "parquet"]
+Kind = Literal[FileKind, "text"]
 
 KINDS: dict[str, FileKind] = {
     ".csv": "csv",
@@ -25,8 +29,13 @@ KINDS: dict[str, FileKind] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-_SUPPORTED = ", ".join(KINDS)
+_TEXTS = (".txt", ".md")
+_SUPPORTED = f"{', '.join([*KINDS, *_TEXTS])}; all but Parquet also with {' or '.join(PACKED)}"
 _SAMPLES = ("support-tickets",)
+# What comes along with data and is none.
+_NO_DATA = ("readme", "license", "licence", "notice", "changelog")
+
+TEXT_COLUMN = "text"
 
 
 @dataclass(frozen=True)
@@ -35,46 +44,66 @@ class SourceFile:
 
     Attributes:
         path: Where it is.
-        name: What rows and reports call it: the path as the user gave it, or its URI.
+        name: What rows and reports call it: the path as the user gave it, or its URI without secrets.
         kind: How its bytes are laid out.
         split: ``test`` for held-out files, else empty.
+        revision: Commit of the repository it was fetched from, or empty.
+        address: The whole URI of a fetched file, which may hold a secret; empty for one of this machine.
     """
 
     path: Path
     name: str
-    kind: FileKind
+    kind: Kind
     split: str = ""
+    revision: str = ""
+    address: str = field(default="", repr=False)
 
     @property
     def identity(self) -> str:
         """The same for the same file, however often and under whatever name it was fetched or found."""
-        return self.name if self.name.startswith("s3://") else str(self.path.resolve())
+        return self.address or str(self.path.resolve())
 
 
 @dataclass
 class Sources:
-    """All files of a run, held-out ones last, and the files of named folders that no reader knows."""
+    """All files of a run, held-out ones last, and the files of named folders that are no data."""
 
     files: list[SourceFile] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
 
-def find_files(paths: Sequence[str], holdout_paths: Sequence[str], scratch: Path) -> Sources:
+def kind_of(name: str) -> Kind | None:
+    """How a file of this name is laid out; None when the suffix is not known."""
+    path = Path(name.lower())
+    packed = path.suffix in PACKED
+    suffix = path.with_suffix("").suffix if packed else path.suffix
+    if suffix in _TEXTS:
+        return "text"
+    kind = KINDS.get(suffix)
+    return None if packed and kind == "parquet" else kind
+
+
+def find_files(
+    paths: Sequence[str], holdout_paths: Sequence[str], scratch: Path, max_download_bytes: int = 50 << 30
+) -> Sources:
     """Expand files, folders, globs, URIs and samples into files; a file that is named twice is read once.
 
-    A file that both lists name is held out.
+    A file that both lists name is held out. Plain texts beside tables, and those called README or LICENSE in a folder,
+    are no data.
 
     Args:
         paths: For training and validation.
         holdout_paths: For the test split.
-        scratch: An empty folder for generated samples and for what is fetched from object storage.
+        scratch: An empty folder for generated samples and for what is fetched.
+        max_download_bytes: Size that one file behind an https:// address may have.
 
     Raises:
         FlywheelError: Paths that are missing, unreadable, empty folders or of an unknown kind: all of them at once.
     """
     problems: list[str] = []
-    holdout = _expand(holdout_paths, scratch / "holdout", "test", problems)
-    train = _expand(paths, scratch / "train", "", problems)
+    fetch = functools.partial(_locate, max_bytes=max_download_bytes)
+    holdout = _expand(holdout_paths, "test", fetch, scratch / "holdout", problems)
+    train = _expand(paths, "", fetch, scratch / "train", problems)
     if problems:
         raise FlywheelError(
             "\n  ".join(["cannot read all input paths", *problems]),
@@ -88,68 +117,121 @@ def find_files(paths: Sequence[str], holdout_paths: Sequence[str], scratch: Path
     return Sources(files, sorted({*train.ignored, *holdout.ignored}))
 
 
-def _expand(paths: Sequence[str], scratch: Path, split: str, problems: list[str]) -> Sources:
-    found = Sources()
+@dataclass(frozen=True)
+class _Located:
+    """A file before its kind is known; the fields are those of `SourceFile`."""
+
+    path: Path
+    name: str
+    revision: str = ""
+    address: str = ""
+
+
+def _expand(
+    paths: Sequence[str],
+    split: str,
+    locate: Callable[[str, Path], list[_Located]],
+    scratch: Path,
+    problems: list[str],
+) -> Sources:
+    result = Sources()
     seen: set[str] = set()
     for number, text in enumerate(paths):
-        scheme, separator, _ = text.partition("://")
-        if scheme == "sample":
-            candidates = _sample_files(text, scratch / str(number), problems)
-        elif scheme == "s3":
-            candidates = _fetched_files(text, scratch / str(number), found.ignored, problems)
-        elif scheme == "file":
-            candidates = _file_uri_files(text, found.ignored, problems)
-        elif separator:
-            problems.append(f"{text}: {UNSUPPORTED_ADDRESS}")
+        shown = without_secrets(text)
+        try:
+            located = locate(text, scratch / str(number))
+        except FlywheelError as error:
+            problems.append(f"{shown}: {error.what}{f' ({error.fix})' if error.fix else ''}")
             continue
+        files = _data_files(located, split, result.ignored)
+        if not files:
+            what = "unknown kind of file; known are" if len(located) == 1 else "holds no file of a known kind:"
+            problems.append(f"{shown}: {what} {_SUPPORTED}")
+        problems += [f"{file.name}: no permission to read it" for file in files if not os.access(file.path, os.R_OK)]
+        result.files += [file for file in files if file.identity not in seen]
+        seen.update(file.identity for file in files)
+    return result
+
+
+def _data_files(located: Sequence[_Located], split: str, ignored: list[str]) -> list[SourceFile]:
+    kinds = [kind_of(item.path.name) for item in located]
+    tables = any(kind not in (None, "text") for kind in kinds)
+    files = []
+    for item, kind in zip(located, kinds, strict=True):
+        beside = kind == "text" and len(located) > 1 and (tables or item.path.stem.lower() in _NO_DATA)
+        if kind is None or beside:
+            ignored.append(item.name)
         else:
-            candidates = _disk_files(text, found.ignored, problems)
-        for path, name in candidates:
-            file = SourceFile(path, name, KINDS[path.suffix.lower()], split)
-            if file.identity not in seen:
-                seen.add(file.identity)
-                found.files.append(file)
-    return found
+            files.append(SourceFile(item.path, item.name, kind, split, item.revision, item.address))
+    return files
 
 
-def _disk_files(text: str, ignored: list[str], problems: list[str]) -> list[tuple[Path, str]]:
+def _locate(text: str, scratch: Path, max_bytes: int) -> list[_Located]:
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        return _on_disk(text)
+    if scheme == "file":
+        return _at_file_uri(text)
+    if scheme == "sample":
+        return _sample(text, scratch)
+    if scheme == "s3":
+        store_for(text, Settings.from_env()).download(text, scratch)
+        return [_Located(path, name, address=name) for path, name in _named_by(text, scratch, _files_in(scratch))]
+    if scheme in ("https", "http"):
+        return [_from_web(text, scratch, max_bytes)]
+    if scheme == "hf":
+        return _from_hub(text)
+    raise FlywheelError(UNSUPPORTED_ADDRESS, reason="scheme")
+
+
+def _on_disk(text: str) -> list[_Located]:
     path = Path(text).expanduser()
     if path.is_dir():
         files = _files_in(path)
     elif path.exists():
-        if path.suffix.lower() not in KINDS:
-            problems.append(f"{text}: unknown kind of file; supported are {_SUPPORTED}")
-            return []
         files = [path]
     else:
-        matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(str(path)) else []
-        files = [Path(match) for match in matches if Path(match).is_file()]
+        magic = glob.has_magic(str(path))
+        files = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))] if magic else []
+        files = [item for item in files if item.is_file()]
         if not files:
-            problems.append(f"{text}: {'no file matches' if glob.has_magic(str(path)) else 'no such file or folder'}")
-            return []
-    return _usable(text, [(item, str(item)) for item in files], ignored, problems)
+            raise FlywheelError("no file matches" if magic else "no such file or folder", reason="missing")
+    return [_Located(item, str(item)) for item in files]
 
 
-def _fetched_files(uri: str, folder: Path, ignored: list[str], problems: list[str]) -> list[tuple[Path, str]]:
-    try:
-        store_for(uri, Settings.from_env()).download(uri, folder)
-    except FlywheelError as error:
-        problems.append(f"{uri}: {error.what}{f' ({error.fix})' if error.fix else ''}")
-        return []
-    return _usable(uri, _named_by(uri, folder, _files_in(folder)), ignored, problems)
-
-
-def _file_uri_files(uri: str, ignored: list[str], problems: list[str]) -> list[tuple[Path, str]]:
+def _at_file_uri(uri: str) -> list[_Located]:
     # Read in place, without a copy: the same file may be named by its path, too.
     path = local_path(uri)
     if urlparse(uri).netloc not in ("", "localhost"):
-        problems.append(f"{uri}: write file:///absolute/path")
-        return []
+        raise FlywheelError("write file:///absolute/path", reason="address")
     if not path.exists():
-        problems.append(f"{uri}: no such file or folder")
-        return []
+        raise FlywheelError("no such file or folder", reason="missing")
     root, files = (path, _files_in(path)) if path.is_dir() else (path.parent, [path])
-    return _usable(uri, _named_by(uri, root, files), ignored, problems)
+    return [_Located(item, name) for item, name in _named_by(uri, root, files)]
+
+
+def _from_web(url: str, scratch: Path, max_bytes: int) -> _Located:
+    fetched = fetch(url, scratch, max_bytes)
+    name = next((name for name in fetched.names if kind_of(name)), "")
+    if not name:
+        raise FlywheelError(
+            f"neither the address nor the server's answer ({fetched.content_type or 'no Content-Type'}) tells a known "
+            f"kind of file: {_SUPPORTED}",
+            reason="kind",
+        )
+    path = fetched.path.rename(scratch / f"data{name[-16:]}")  # no name is too long for the disk
+    return _Located(path, without_secrets(url), address=url)
+
+
+def _from_hub(uri: str) -> list[_Located]:
+    from llm_flywheel.components.ingest.hub import fetch_dataset
+
+    wanted = [f"*{suffix}{packed}" for suffix in (*KINDS, *_TEXTS) for packed in ("", *PACKED)]
+    snapshot = fetch_dataset(uri, wanted)
+    return [
+        _Located(snapshot.folder / name, f"{snapshot.address}/{name}", snapshot.commit, f"{snapshot.address}/{name}")
+        for name in snapshot.files
+    ]
 
 
 def _named_by(uri: str, root: Path, files: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -166,34 +248,21 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(item for item in folder.rglob("*") if item.is_file() and not _hidden(item.relative_to(folder)))
 
 
-def _usable(
-    text: str, files: Sequence[tuple[Path, str]], ignored: list[str], problems: list[str]
-) -> list[tuple[Path, str]]:
-    usable = [(path, name) for path, name in files if path.suffix.lower() in KINDS]
-    ignored += [name for path, name in files if path.suffix.lower() not in KINDS]
-    if not usable:
-        problems.append(f"{text}: holds no file of a known kind ({_SUPPORTED})")
-    problems += [f"{name}: no permission to read it" for path, name in usable if not os.access(path, os.R_OK)]
-    return usable
-
-
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _sample_files(uri: str, folder: Path, problems: list[str]) -> list[tuple[Path, str]]:
+def _sample(uri: str, folder: Path) -> list[_Located]:
     parsed = urlparse(uri)
     options = {"rows": 3000, "seed": 0}
     if parsed.netloc not in _SAMPLES:
-        problems.append(f"{uri}: no such sample; there is {', '.join(_SAMPLES)}")
-        return []
+        raise FlywheelError(f"no such sample; there is {', '.join(_SAMPLES)}", reason="missing")
     for key, value in parse_qsl(parsed.query, keep_blank_values=True):
         if key not in options or not value.isascii() or not value.isdecimal() or len(value) > 9:
-            problems.append(f"{uri}: {key}={value} is not one of rows=NUMBER, seed=NUMBER")
-            return []
+            raise FlywheelError(f"{key}={value} is not one of rows=NUMBER, seed=NUMBER", reason="address")
         options[key] = int(value)
     from llm_flywheel.components.ingest.sample import write_support_tickets
 
     folder.mkdir(parents=True)
     files = write_support_tickets(folder, seed=options["seed"], rows=options["rows"])
-    return [(path, f"sample://{parsed.netloc}/{path.relative_to(folder).as_posix()}") for path in files]
+    return [_Located(path, f"sample://{parsed.netloc}/{path.relative_to(folder).as_posix()}") for path in files]

@@ -1,34 +1,40 @@
 """Read the input files into the dataset table and the quarantine table, and account for every row."""
 
 import datetime
+import gc
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llm_flywheel.components.common.dataset import (
-    QUARANTINE_SCHEMA,
-    TableWriter,
-    row_id,
-    version_of,
-    write_manifest,
-)
+from llm_flywheel.components.common.dataset import QUARANTINE_SCHEMA, TableWriter, row_id, write_manifest
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.progress import Progress
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.ingest.config import IngestConfig
-from llm_flywheel.components.ingest.convert import Layout, Rejected, detect_layout, from_mapping, to_messages
+from llm_flywheel.components.ingest.convert import (
+    Layout,
+    Rejected,
+    detect_layout,
+    from_mapping,
+    to_messages,
+)
 from llm_flywheel.components.ingest.counts import FileCount, IngestResult
 from llm_flywheel.components.ingest.files import SourceFile, Sources, find_files
 from llm_flywheel.components.ingest.language import language_of
 from llm_flywheel.components.ingest.readers import Broken, Record, open_records
 from llm_flywheel.components.ingest.report import write_report
+from llm_flywheel.components.ingest.table import DatasetWriter, Row
+from llm_flywheel.components.ingest.web import without_secrets
 
 logger = logging.getLogger(__name__)
 
 _SHOWN_COLUMNS = 12
-_ROWS_PER_PROGRESS_LINE = 100_000
+_MOST_COLUMNS_SEEN = 1_000
+_ROWS_PER_UPDATE = 2_000
 
 
 def run(config: IngestConfig, dataset: Path, quarantine: Path, report: Path | None = None) -> IngestResult:
@@ -45,8 +51,10 @@ def run(config: IngestConfig, dataset: Path, quarantine: Path, report: Path | No
             more than ``max_quarantine_share`` of the rows went to quarantine.
     """
     with tempfile.TemporaryDirectory(prefix="flywheel-ingest-") as scratch:
-        sources = find_files(config.paths, config.holdout_paths, Path(scratch))
-        result = _read_all(config, sources, dataset / "data.parquet", quarantine / "quarantine.parquet")
+        files = Path(scratch) / "files"
+        sources = find_files(config.paths, config.holdout_paths, files, round(config.max_download_gb * 1e9))
+        with _few_collections():
+            result = _read_all(config, sources, dataset, quarantine, Path(scratch))
     _check_sums(result)
     _log(result)
     if report is not None:
@@ -56,40 +64,49 @@ def run(config: IngestConfig, dataset: Path, quarantine: Path, report: Path | No
     return result
 
 
-def _read_all(config: IngestConfig, sources: Sources, data_path: Path, quarantine_path: Path) -> IngestResult:
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for cycles less often: a batch of rows is many objects without any, and the search costs a fifth."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _read_all(config: IngestConfig, sources: Sources, dataset: Path, quarantine: Path, scratch: Path) -> IngestResult:
     result = IngestResult(ignored=sources.ignored)
-    ids: list[str] = []
     columns_seen: set[str] = set()
+    sizes = [file.path.stat().st_size for file in sources.files]
     with (
-        TableWriter(data_path, batch_rows=config.batch_rows) as data,
-        TableWriter(quarantine_path, QUARANTINE_SCHEMA, config.batch_rows) as quarantine,
+        DatasetWriter(dataset / "data.parquet", scratch / "ids", config.batch_rows) as data,
+        TableWriter(quarantine / "quarantine.parquet", QUARANTINE_SCHEMA, config.batch_rows) as broken,
+        Progress("ingest", sum(sizes)) as progress,
     ):
-        for file in sources.files:
+        for number, file in enumerate(sources.files):
             reader = FileReader(file, config)
-            for item in reader.read():
+            for row in reader.read():
                 result.rows_in += 1
-                _say_progress(result.rows_in, file)
-                if isinstance(item, Broken):
-                    quarantine.add({"file": file.name, "line": item.line, "reason": item.reason, "detail": item.detail})
+                if isinstance(row, Broken):
+                    broken.add({"file": file.name, "line": row.line, "reason": row.reason, "detail": row.detail})
                 else:
-                    data.add(item)
-                    ids.append(item["id"])
-                    result.languages[item["lang"]] += 1
+                    data.add(row)
+                    result.languages[row.lang] += 1
+                if result.rows_in % _ROWS_PER_UPDATE == 0:
+                    done = sum(sizes[:number]) + min(sizes[number], reader.position())
+                    progress.update(done, f"{done / 1e6:,.0f} MB, {result.rows_in:,} rows, now in {file.name}")
             columns_seen |= reader.columns_seen
             result.files.append(reader.count)
             result.quarantined.update(reader.count.quarantined)
             result.splits[file.split or "train"] += reader.count.rows_out
+        progress.update(sum(sizes), f"{sum(sizes) / 1e6:,.0f} MB, {result.rows_in:,} rows")
         result.rows_out = data.rows
-        if data.rows + quarantine.rows != result.rows_in:
-            raise AssertionError(f"{result.rows_in} rows read, {data.rows} + {quarantine.rows} written")
+        if data.rows + broken.rows != result.rows_in:
+            raise AssertionError(f"{result.rows_in} rows read, {data.rows} + {broken.rows} written")
     _check_mapping(config, result, columns_seen)
-    result.version = version_of(ids)
+    result.version = data.version()
     return result
-
-
-def _say_progress(rows: int, file: SourceFile) -> None:
-    if rows % _ROWS_PER_PROGRESS_LINE == 0:
-        logger.info("ingest: %s rows read, now in %s", f"{rows:,}", file.name)
 
 
 class FileReader:
@@ -98,6 +115,7 @@ class FileReader:
     Attributes:
         count: What became of the rows so far.
         columns_seen: Column names met in records that no layout fits, for the error message.
+        position: Bytes of the file that have been read so far.
     """
 
     def __init__(self, file: SourceFile, config: IngestConfig) -> None:
@@ -106,14 +124,17 @@ class FileReader:
         self._mapped = from_mapping(config.mapping) if config.mapping else None
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._last: Layout | None = None
-        self.count = FileCount(file.name, file.kind, file.split)
+        self._split = f', "split": "{file.split}"' if file.split else ""
+        self.count = FileCount(file.name, file.kind, file.split, file.revision)
         self.columns_seen: set[str] = set()
+        self.position: Callable[[], int] = lambda: 0
 
-    def read(self) -> Iterator[dict[str, Any] | Broken]:
-        """Rows of ``dataset.SCHEMA`` and broken rows, in the file's order."""
+    def read(self) -> Iterator[Row | Broken]:
+        """Usable and broken rows, in the file's order."""
+        config = self._config
         try:
-            opened = open_records(self._file, self._knows, self._config.max_row_chars)
-            self.count.encoding = opened.encoding
+            opened = open_records(self._file, self._knows, config.max_row_chars, config.text_rows)
+            self.count.encoding, self.position = opened.encoding, opened.position
             for item in opened.items:
                 self.count.rows_in += 1
                 row = item if isinstance(item, Broken) else self._row(item)
@@ -128,22 +149,17 @@ class FileReader:
     def _knows(self, columns: Sequence[str]) -> bool:
         return self._detect(columns) is not None
 
-    def _row(self, record: Record) -> dict[str, Any] | Broken:
+    def _row(self, record: Record) -> Row | Broken:
         layout = self._layout(tuple(record.values))
         if layout is None:
-            self.columns_seen.update(list(record.values)[:_SHOWN_COLUMNS])
-            detail = f"none of the {len(record.values)} columns is known; set ingest.mapping"
+            if len(self.columns_seen) < _MOST_COLUMNS_SEEN:
+                self.columns_seen.update(list(record.values)[:_SHOWN_COLUMNS])
+            detail = f"none of the {len(record.values)} columns is known; set ingest.mapping or ingest.format"
             return Broken(record.line, "unknown_columns", detail)
         messages = to_messages(record.values, layout, self._config.max_row_chars)
         if isinstance(messages, Rejected):
             return Broken(record.line, messages.reason, messages.detail)
-        return {
-            "id": row_id(messages),
-            "messages": messages,
-            "source": self._file.name,
-            "lang": language_of(messages),
-            "meta": self._meta(record),
-        }
+        return Row(row_id(messages), messages, self._file.name, language_of(messages), self._meta(record))
 
     def _layout(self, columns: tuple[str, ...]) -> Layout | None:
         if columns in self._layouts:
@@ -160,19 +176,17 @@ class FileReader:
         return found
 
     def _detect(self, columns: Sequence[str]) -> Layout | None:
+        if self._file.kind == "text" and self._config.format == "auto":
+            return detect_layout(columns)
         if self._mapped is not None and self._mapped.shares_column_with(columns):
             return self._mapped
         return detect_layout(columns, self._config.format)
 
     def _meta(self, record: Record) -> str:
-        meta: dict[str, Any] = {"line": record.line}
-        if self._file.split:
-            meta["split"] = self._file.split
-        for column in self._config.keep_columns:
-            value = record.values.get(column)
-            if isinstance(value, str | int | float | bool):
-                meta[column] = value
-        return json.dumps(meta)
+        own = {column: record.values.get(column) for column in self._config.keep_columns}
+        kept = {column: value for column, value in own.items() if isinstance(value, str | int | float | bool)}
+        more = f", {json.dumps(kept)[1:-1]}" if kept else ""
+        return f'{{"line": {record.line}{self._split}{more}}}'
 
 
 def _check_sums(result: IngestResult) -> None:
@@ -187,9 +201,10 @@ def _check_mapping(config: IngestConfig, result: IngestResult, columns_seen: set
         return
     if not result.rows_in or not columns_seen:
         return
+    wanted = (config.mapping.user, config.mapping.assistant)
     found = ", ".join(repr(name[:40]) for name in sorted(columns_seen)[:_SHOWN_COLUMNS])
     raise FlywheelError(
-        f"no file has the columns {config.mapping.user!r} and {config.mapping.assistant!r}; found {found}",
+        f"no file has the columns {' and '.join(repr(name) for name in wanted if name)}; found {found}",
         where="ingest.mapping",
         fix="set ingest.mapping.user and ingest.mapping.assistant to columns of your files",
         reason="mapping",
@@ -235,7 +250,9 @@ def _manifest(result: IngestResult, config: IngestConfig) -> Mapping[str, Any]:
         "made_by": settings.actor,
         "run_id": settings.run_id,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "config": config.model_dump(mode="json"),
+        "access": config.access.model_dump(),
+        "config": config.model_dump(mode="json")
+        | {key: [without_secrets(path) for path in getattr(config, key)] for key in ("paths", "holdout_paths")},
         **vars(result),
         "files": [vars(count) for count in result.files],
     }

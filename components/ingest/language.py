@@ -1,31 +1,70 @@
-"""Language by script: a rule, not a model, so that it works offline and says "und" when it cannot know.
+"""Language by script and by the commonest words: a rule, not a model, so that it works offline.
 
-Measured at accuracy 1.000 on Korean against English (reference/curation_pii.md, section 4). It knows these two
-languages only: other languages in Latin script are "en" when they use no letters beyond a to z.
+It knows Korean, Japanese, Chinese, and in Latin script English, German, French, Spanish, Italian, Portuguese and Dutch;
+for any other script it says "und". Measured on 200 short texts per language: 1.000 on Korean and English, .70 to .84 on
+the others, whose shortest texts count as English.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
-_LETTER = re.compile(r"[^\W\d_]")
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
-_LATIN = re.compile("[A-Za-z]")
+# Runs, because a match per letter costs more than the rest of reading a row.
+_LETTERS = re.compile(r"[^\W\d_]+")
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]+")
+_KANA, _HAN = re.compile("[\u3040-\u30ff]+"), re.compile("[\u4e00-\u9fff]+")
+_LATIN = re.compile("[A-Za-z\u00c0-\u024f]+")
+# The commonest words of each language; a language with more of them in a text wins, English on a tie.
+_COMMON = {
+    language: frozenset(words.split())
+    for language, words in {
+        "en": "the of to and in is that it for you was with on as are this be have not my i can your from or at do "
+        "how what when why which where if but by we will does has an there would me so just am get been they "
+        "did",
+        "de": "der die das und ist nicht ich ein eine zu den mit von für auf sie wird werden im dem des wie kann es "
+        "sich auch nur wo wann wir oder keine kein bei aus",
+        "fr": "le la les de des du et est un une que pas pour dans vous je ce qui sur avec au aux ne se il nous mon "
+        "ma votre être en plus sont",
+        "es": "el la los las de del que y en un una es no se por para con su al lo como está mi qué cómo más este o "
+        "sin ha yo",
+        "it": "il la le lo gli di del della che e un una è non per con si da in sono come questo mi alla nel dei ha al",
+        "pt": "o a os as de do da que e em um uma é não se por para com no na ao dos foi meu minha você está como "
+        "mais ou",
+        "nl": "de het een van en is niet in op te dat voor met zijn kan wordt ik mijn er aan je bij of naar door om "
+        "deze geen",
+    }.items()
+}
 
 _SAMPLE_CHARS = 2_000
 # Korean text about products and code is full of Latin names; a fifth of Hangul is enough to call it Korean.
 _KOREAN_SHARE = 0.2
-_ENGLISH_SHARE = 0.9
+_LATIN_SHARE = 0.9
+_KANA_SHARE, _HAN_SHARE = 0.1, 0.3
 
 
 def language_of_text(text: str) -> str:
-    """Language of one text: ``ko``, ``en`` or ``und``, by the share of Hangul and Latin among its letters."""
+    """Language of one text as an ISO 639-1 code, or ``und``: by the shares of scripts, then by common words."""
     sample = text[:_SAMPLE_CHARS]
-    letters = len(_LETTER.findall(sample))
+    if sample.isascii():
+        return _of_latin(sample) if _LATIN.search(sample) else "und"
+    letters = _count(_LETTERS, sample)
     if not letters:
         return "und"
-    if len(_HANGUL.findall(sample)) / letters >= _KOREAN_SHARE:
+    if _count(_HANGUL, sample) / letters >= _KOREAN_SHARE:
         return "ko"
-    return "en" if len(_LATIN.findall(sample)) / letters >= _ENGLISH_SHARE else "und"
+    if _count(_KANA, sample) / letters >= _KANA_SHARE:
+        return "ja"
+    if _count(_HAN, sample) / letters >= _HAN_SHARE:
+        return "zh"
+    return _of_latin(sample) if _count(_LATIN, sample) / letters >= _LATIN_SHARE else "und"
+
+
+def _of_latin(text: str) -> str:
+    words = set(_LETTERS.findall(text.lower()))
+    return max(_COMMON, key=lambda language: len(words & _COMMON[language]))
+
+
+def _count(letters: re.Pattern[str], text: str) -> int:
+    return sum(map(len, letters.findall(text)))
 
 
 def language_of(messages: Sequence[Mapping[str, str]]) -> str:

@@ -5,25 +5,31 @@ A reader never raises for what is in a file and never passes over anything but b
 """
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llm_flywheel.components.ingest.encoding import detect_encoding
-from llm_flywheel.components.ingest.files import SourceFile
+from llm_flywheel.components.ingest.config import TextRows
+from llm_flywheel.components.ingest.encoding import MARK, MARKED, detect_encoding
+from llm_flywheel.components.ingest.files import TEXT_COLUMN, Kind, SourceFile
 from llm_flywheel.components.ingest.lines import Lines, LineTooLong
+from llm_flywheel.components.ingest.unpack import Unpacked, buffered
 
 _DELIMITERS = (",", "\t", ";", "|")
 _SNIFFED_LINES = 50
 # A quoted field may hold line breaks; more of them than this is a quote that was never closed.
 _MAX_LINES_PER_ROW = 5_000
 _CHUNK_CHARS = 1 << 18
+_PARQUET_ROWS = 1_000
+_PARQUET_BYTES = 1 << 25
+_NOT_TEXT = "bytes that are no text in the file's encoding"
 
 
 @dataclass(frozen=True)
@@ -53,47 +59,83 @@ class Opened:
 
     Attributes:
         items: Its rows in order.
+        position: Bytes of the file that have been read so far.
         encoding: Codec of a text file, empty for Parquet or when none fits.
     """
 
     items: Iterator[Item]
+    position: Callable[[], int]
     encoding: str = ""
 
 
-def open_records(file: SourceFile, knows_columns: KnowsColumns, max_chars: int) -> Opened:
+def open_records(
+    file: SourceFile, knows_columns: KnowsColumns, max_chars: int, text_rows: TextRows = "paragraph"
+) -> Opened:
     """Start reading a file.
 
     Args:
-        file: What to read.
+        file: What to read; unpacked on the way when its name ends in .gz or .zst.
         knows_columns: Whether a list of column names is one we can use; it decides between CSV delimiters.
         max_chars: Characters a row may have.
+        text_rows: What is a row in a plain text.
     """
+    stream = Unpacked(file.path)
     if file.kind == "parquet":
-        return Opened(read_parquet(file.path))
+        stream.close()
+        raw = file.path.open("rb")
+        return Opened(read_parquet(raw), lambda: 0 if raw.closed else raw.tell())
     encoding = detect_encoding(file.path)
     if encoding is None:
-        return Opened(iter([Broken(None, "encoding", "not UTF-8, UTF-16 or CP949 text")]))
-    return Opened(_read_text(file, encoding, knows_columns, max_chars), encoding)
+        stream.close()
+        detail = "not UTF-8, UTF-16, CP949 or Windows-1252 text"
+        return Opened(iter([Broken(None, "encoding", detail)]), stream.position)
+    kind = file.kind
+    if kind == "json" and _is_json_lines(file.path, encoding, max_chars):
+        kind = "jsonl"
+    items = _read_text(_text(stream, encoding), kind, knows_columns, max_chars, text_rows)
+    return Opened(_up_to_damage(items, stream), stream.position, encoding)
 
 
-def _read_text(file: SourceFile, encoding: str, knows_columns: KnowsColumns, max_chars: int) -> Iterator[Item]:
-    with file.path.open(encoding=encoding, newline="") as stream:
-        if file.kind in ("csv", "tsv"):
-            yield from read_csv(stream, knows_columns, max_chars, delimiter="\t" if file.kind == "tsv" else None)
-        elif file.kind == "jsonl" or _is_json_lines(stream, max_chars):
-            yield from read_jsonl(stream, max_chars)
-        else:
-            yield from read_json(stream, max_chars)
+def _text(stream: Unpacked, encoding: str) -> TextIO:
+    return io.TextIOWrapper(buffered(stream), encoding, MARKED, newline="")
 
 
-def _is_json_lines(stream: TextIO, max_chars: int) -> bool:
+def _is_json_lines(path: Path, encoding: str, max_chars: int) -> bool:
     """Whether a .json file holds one object per line, as many exports do."""
-    first = stream.readline(max_chars + 1)
-    stream.seek(0)
+    with _text(Unpacked(path), encoding) as stream:
+        first = stream.readline(max_chars + 1)
     try:
         return isinstance(orjson.loads(first), dict)
     except (orjson.JSONDecodeError, UnicodeEncodeError):
         return False
+
+
+def _read_text(
+    stream: TextIO, kind: Kind, knows_columns: KnowsColumns, max_chars: int, text_rows: TextRows
+) -> Iterator[Item]:
+    with stream:
+        if kind in ("csv", "tsv"):
+            yield from read_csv(stream, knows_columns, max_chars, delimiter="\t" if kind == "tsv" else None)
+        elif kind == "jsonl":
+            yield from read_jsonl(stream, max_chars)
+        elif kind == "json":
+            yield from read_json(stream, max_chars)
+        else:
+            yield from read_text(stream, max_chars, text_rows)
+
+
+def _up_to_damage(items: Iterator[Item], stream: Unpacked) -> Iterator[Item]:
+    """The items and, where an archive is damaged, a last `Broken` in the place of the row that was cut."""
+    last: Item | None = None
+    for item in items:
+        if last is not None:
+            yield last
+        last = item
+    if last is not None and (not stream.damage or stream.ends_a_line):
+        yield last
+    if stream.damage:
+        line = None if last is None or last.line is None else last.line + stream.ends_a_line
+        yield Broken(line, "damaged", f"{stream.damage}; not read from here on")
 
 
 def read_jsonl(stream: TextIO, max_chars: int) -> Iterator[Item]:
@@ -118,6 +160,8 @@ def _json_line(line: str, number: int) -> Item:
     try:
         value = orjson.loads(line)
     except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
+        if MARK in line:
+            return Broken(number, "encoding", _NOT_TEXT)
         return Broken(number, "json", str(getattr(error, "msg", "not JSON")))
     return _record(value, number)
 
@@ -157,11 +201,16 @@ def read_json(stream: TextIO, max_chars: int) -> Iterator[Item]:
         except ValueError as error:
             yield Broken(line, "json", f"{error}; not read from here on")
             return
-        yield _record(value, line)
+        yield Broken(line, "encoding", _NOT_TEXT) if window.marked else _record(value, line)
 
 
 class _JsonWindow:
-    """The part of a JSON text that is being parsed."""
+    """The part of a JSON text that is being parsed.
+
+    Attributes:
+        line: Number of the line that has been reached.
+        marked: Whether the last value had bytes that are no text.
+    """
 
     def __init__(self, stream: TextIO, max_chars: int) -> None:
         self._stream = stream
@@ -171,6 +220,7 @@ class _JsonWindow:
         self._place = 0
         self._ended = False
         self.line = 1
+        self.marked = False
 
     def peek(self) -> str:
         """The next character that is not white space, or nothing at the end."""
@@ -204,6 +254,7 @@ class _JsonWindow:
             # A number at the very end of the window may go on in the next chunk.
             if not reason and (end < len(self._text) or self._ended):
                 self.line += self._text.count("\n", self._place, end)
+                self.marked = self._text.find(MARK, self._place, end) >= 0
                 self._place = end
                 return value
             if len(self._text) - self._place > 2 * self._max_chars:
@@ -278,7 +329,9 @@ def _csv_rows(lines: Lines, delimiter: str, max_chars: int) -> Iterator[tuple[in
                 yield Broken(start, "quoting", detail)
                 lines.put_back(taken[1:])
                 break
-            if cells:
+            if any(MARK in line for line in taken if not line.isascii()):
+                yield Broken(start, "encoding", _NOT_TEXT)
+            elif cells:
                 yield start, cells
 
 
@@ -310,29 +363,79 @@ def _sniff(lines: Lines, knows_columns: KnowsColumns) -> str:
     return best
 
 
-def read_parquet(path: Path) -> Iterator[Item]:
-    """Rows of a Parquet file, a batch at a time."""
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        yield Broken(None, "parquet", f"not a Parquet file ({type(error).__name__})")
-        return
-    with file:
-        names = file.schema_arrow.names
-        if len(set(names)) != len(names):
-            yield Broken(None, "duplicate_columns", "column names stand more than once")
-            return
-        number = 0
+def read_text(stream: TextIO, max_chars: int, rows: TextRows) -> Iterator[Item]:
+    """A plain text as records with the one column ``text``; what is blank is no row.
+
+    Args:
+        stream: Opened with ``newline=""``.
+        max_chars: Characters a row may have.
+        rows: What is a row: a ``line``, a ``paragraph`` (ends at a blank line) or the whole ``file``.
+    """
+    lines = Lines(stream, max_chars)
+    taken: list[str] = []
+    start = size = 0
+    while True:
+        number = lines.number
         try:
-            for batch in file.iter_batches(batch_size=1_000):
-                for values in _parquet_rows(batch):
-                    number += 1
-                    if isinstance(values, dict):
-                        yield Record(number, values)
-                    else:
-                        yield Broken(number, "parquet", values)
-        except (pa.ArrowException, OSError) as error:
-            yield Broken(number + 1, "parquet", f"not readable from here on ({type(error).__name__})")
+            line: str | None = next(lines, "")
+        except LineTooLong:
+            line = None
+        ends = line == "" or (rows != "file" and line is not None and not line.strip())
+        if not ends:
+            start = start or number
+            size += max_chars + 1 if line is None else len(line)
+            if line is not None and size <= max_chars + len(taken):
+                taken.append(line.rstrip("\r\n"))
+        if start and (ends or rows == "line"):
+            yield from _text_row(start, "\n".join(taken).strip(), size > max_chars + len(taken), max_chars)
+            taken, start, size = [], 0, 0
+        if line == "":
+            return
+
+
+def _text_row(line: int, text: str, too_large: bool, max_chars: int) -> Iterator[Item]:
+    if too_large:
+        yield Broken(line, "too_large", f"more than {max_chars} characters; ingest.text_rows tells what a row is")
+    elif MARK in text:
+        yield Broken(line, "encoding", _NOT_TEXT)
+    elif text:
+        yield Record(line, {TEXT_COLUMN: text})
+
+
+def read_parquet(stream: IO[bytes]) -> Iterator[Item]:
+    """Rows of a Parquet file, a batch at a time; ``stream`` is closed at the end."""
+    try:
+        with stream, pq.ParquetFile(stream, buffer_size=1 << 20) as file:
+            yield from _parquet_items(file)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        yield Broken(None, "parquet", f"not a Parquet file ({type(error).__name__})")
+
+
+def _parquet_items(file: pq.ParquetFile) -> Iterator[Item]:
+    names = file.schema_arrow.names
+    if len(set(names)) != len(names):
+        yield Broken(None, "duplicate_columns", "column names stand more than once")
+        return
+    number = 0
+    try:
+        for batch in file.iter_batches(batch_size=_batch_rows(file.metadata)):
+            for values in _parquet_rows(batch):
+                number += 1
+                if isinstance(values, dict):
+                    yield Record(number, values)
+                else:
+                    yield Broken(number, "parquet", values)
+    except (pa.ArrowException, OSError) as error:
+        yield Broken(number + 1, "parquet", f"not readable from here on ({type(error).__name__})")
+
+
+def _batch_rows(metadata: pq.FileMetaData) -> int:
+    """Rows that are about 32 MiB, at most 1,000."""
+    size: int = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    rows: int = metadata.num_rows
+    return max(1, min(_PARQUET_ROWS, _PARQUET_BYTES * rows // max(1, size)))
 
 
 def _parquet_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:

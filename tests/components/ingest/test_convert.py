@@ -82,3 +82,13 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 def test_unknown_columns_have_no_layout_and_a_wanted_format_excludes_the_others() -> None:
     assert detect_layout(["text", "category"]) is None
     assert detect_layout(["prompt", "completion"], "alpaca") is None
+
+
+TEXT = [{"role": "assistant", "content": "Once upon a time"}]
+
+
+def test_a_text_becomes_one_message_of_the_assistant() -> None:
+    assert convert({"Text": "Once upon a time"}) == TEXT
+    assert convert({"text": "Once upon a time", "url": "x"}, "text") == TEXT
+    layout = from_mapping(Mapping(assistant="body"))
+    assert to_messages({"body": "Once upon a time", "user": "x"}, layout, 100) == TEXT

@@ -38,16 +38,17 @@ def test_everything_that_is_wrong_with_the_paths_is_said_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    (tmp_path / "notes.md").write_text("x")
+    (tmp_path / "notes.docx").write_text("x")
     (tmp_path / "empty").mkdir()
     paths = [
         f"{tmp_path}/none.csv",
         f"{tmp_path}/*.jsonl",
-        f"{tmp_path}/notes.md",
-        f"{tmp_path}/empty",
+        f"{tmp_path}/notes.docx: unknown kind of file",
+        f"{tmp_path}/empty: holds no file of a known kind",
         "s3://bucket/a.csv: no S3 credentials in the environment",
-        "hf://datasets/a: this kind of address is not supported",
-        "https://example.org/a.csv: this kind of address is not supported",
+        "hf://datasets/a: write hf://datasets/OWNER/NAME",
+        "http://example.org/a.csv: leads to http://example.org; only https:// is fetched",
+        "ftp://example.org/a.csv: this kind of address is not supported",
         "file:///not/here.csv: no such file or folder",
         "file://relative/a.csv: write file:///absolute/path",
         "sample://poems",
@@ -58,6 +59,20 @@ def test_everything_that_is_wrong_with_the_paths_is_said_at_once(
     assert caught.value.reason == "missing"
     for part in [*paths, f"{tmp_path}/gone.csv"]:
         assert part in caught.value.what
+
+
+def test_texts_are_data_where_no_table_is_beside_them_and_by_their_own_name(tmp_path: Path) -> None:
+    for name in ("texts/README.md", "texts/b.txt", "texts/a.md.gz", "mixed/a.csv.zst", "mixed/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    sources = find_files([f"{tmp_path}/texts", f"{tmp_path}/mixed"], [], tmp_path / "scratch")
+    assert [(file.path.name, file.kind) for file in sources.files] == [
+        ("a.md.gz", "text"),
+        ("b.txt", "text"),
+        ("a.csv.zst", "csv"),
+    ]
+    assert [Path(name).name for name in sources.ignored] == ["notes.txt", "README.md"]
+    assert names([f"{tmp_path}/mixed/notes.txt"], [], tmp_path / "scratch") == [("notes.txt", "")]
 
 
 def test_a_sample_is_written_and_named_by_its_address(tmp_path: Path) -> None:
@@ -92,6 +107,7 @@ def bucket(minio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / "train.csv").write_text("question,answer\nWhere is it?,Here\nbroken\n")
     (folder / "sub" / "more.jsonl").write_text('{"question": "Who?", "answer": "Me"}\n')
     (folder / "notes.md").write_text("x")
+    (folder / "notes.docx").write_text("x")
     S3Store(Settings.from_env()).upload(folder, "s3://ingest-test/data")
     return "s3://ingest-test"
 
@@ -102,18 +118,18 @@ def test_object_storage_is_read_by_prefix_and_by_key(bucket: str, tmp_path: Path
         (f"{bucket}/data/sub/more.jsonl", ""),
         (f"{bucket}/data/train.csv", "test"),
     ]
-    assert sources.ignored == [f"{bucket}/data/notes.md"]
+    assert sources.ignored == [f"{bucket}/data/notes.docx", f"{bucket}/data/notes.md"]
     assert sources.files[1].path.read_text().startswith("question,answer")
 
 
 def test_missing_objects_are_said_with_the_other_missing_paths(bucket: str, tmp_path: Path) -> None:
-    paths = [f"{bucket}/data/typo.csv", "s3://no-such-bucket/a", f"{bucket}/data/notes.md", "/not/here.csv"]
+    paths = [f"{bucket}/data/typo.csv", "s3://no-such-bucket/a", f"{bucket}/data/notes.docx", "/not/here.csv"]
     with pytest.raises(FlywheelError) as caught:
         find_files(paths, [], tmp_path / "scratch")
     for part in [
         f"{bucket}/data/typo.csv: nothing is stored there",
         "s3://no-such-bucket/a: ",
-        f"{bucket}/data/notes.md: holds no file of a known kind",
+        f"{bucket}/data/notes.docx: unknown kind of file",
         "/not/here.csv: no such file or folder",
     ]:
         assert part in caught.value.what

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,27 @@ def test_a_mapping_leaves_files_of_a_known_format_alone(tmp_path: Path) -> None:
     assert [row["messages"][1]["content"] for row in rows_of(tmp_path)] == ["greeting", "me"]
 
 
+def test_plain_texts_become_rows_whatever_the_mapping_is_for(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,category\nhi,greeting\n")
+    (tmp_path / "b.txt").write_text("Once upon\na time\n\nThe end\n")
+    paths = [str(tmp_path / "a.csv"), str(tmp_path / "b.txt")]
+    ingest(tmp_path, paths=paths, mapping={"user": "text", "assistant": "category"})
+    assert [[tuple(item.values()) for item in row["messages"]] for row in rows_of(tmp_path)] == [
+        [("user", "hi"), ("assistant", "greeting")],
+        [("assistant", "Once upon\na time")],
+        [("assistant", "The end")],
+    ]
+
+
+def test_rows_as_long_as_the_limit_are_written_and_longer_ones_are_quarantined(tmp_path: Path) -> None:
+    rows = [json.dumps({"prompt": "x" * size, "completion": "y"}) for size in (5_000_000, 9_999_000, 10_000_001, 1)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    pq.write_table(pa.Table.from_pylist([json.loads(row) for row in rows]), tmp_path / "b.parquet")
+    ingest(tmp_path, paths=[f"{tmp_path}/a.jsonl", f"{tmp_path}/b.parquet"], max_row_chars=10_000_000)
+    assert [len(row["messages"][0]["content"]) for row in rows_of(tmp_path)] == [5_000_000, 9_999_000, 1] * 2
+    assert quarantined(tmp_path) == [("a.jsonl", 3, "too_large"), ("b.parquet", 3, "too_large")]
+
+
 @pytest.mark.parametrize(
     ("text", "values", "reason", "message"),
     [
@@ -177,7 +199,9 @@ JSON_BYTES = st.lists(JSON_VALUE, max_size=6).map(lambda rows: json.dumps(rows, 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    name=st.sampled_from(["x.csv", "x.tsv", "x.json", "x.jsonl", "x.parquet"]),
+    name=st.sampled_from(
+        ["x.csv", "x.tsv", "x.json", "x.jsonl", "x.parquet", "x.txt", "x.jsonl.gz", "x.csv.gz", "x.json.zst"]
+    ),
     data=st.binary(max_size=200) | CSV_BYTES | JSONL_BYTES | JSON_BYTES,
     cut=st.integers(0, 50),
     limit=st.sampled_from([100, 10_000]),
@@ -187,6 +211,10 @@ def test_whatever_a_file_holds_every_row_is_accounted_for(
 ) -> None:
     good = tmp_path / "good.csv"
     good.write_text("question,answer\nhi,yo\n")
+    if name.endswith(".gz"):
+        data = gzip.compress(data)
+    elif name.endswith(".zst"):
+        data = pa.compress(data, codec="zstd", asbytes=True)
     (tmp_path / name).write_bytes(data[: len(data) - cut])
     result = ingest(
         tmp_path, paths=[str(good), str(tmp_path / name)], max_quarantine_share=1, max_row_chars=limit, batch_rows=2

@@ -1,10 +1,22 @@
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llm_flywheel.components.ingest.readers import Broken, Item, Record, read_csv, read_json, read_jsonl
+from llm_flywheel.components.ingest.config import TextRows
+from llm_flywheel.components.ingest.files import FileKind, SourceFile
+from llm_flywheel.components.ingest.readers import (
+    Broken,
+    Item,
+    Record,
+    open_records,
+    read_csv,
+    read_json,
+    read_jsonl,
+    read_text,
+)
 
 
 def stream(text: str) -> io.StringIO:
@@ -109,3 +121,45 @@ def test_a_json_array_larger_than_the_window_is_read_row_by_row() -> None:
 
 def test_a_json_element_beyond_the_limit_ends_the_reading() -> None:
     assert brief(read_json(stream('[{"q": "' + "x" * 3_000_000), 100)) == [(1, "json")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("line", [(1, "# One"), (3, "two"), (4, "lines"), (7, "three")]),
+        ("paragraph", [(1, "# One"), (3, "two\nlines"), (7, "three")]),
+        ("file", [(1, "# One\n\ntwo\nlines\n\n \nthree")]),
+    ],
+)
+def test_a_text_is_read_by_line_by_paragraph_or_whole(rows: TextRows, expected: list[Any]) -> None:
+    text = "# One\r\n\r\ntwo\r\nlines\r\n\r\n \r\nthree"
+    if rows == "file":
+        text = text.replace(" \r\n", "\r\n")
+        expected = [(1, "# One\n\ntwo\nlines\n\n\nthree")]
+    assert brief(read_text(stream(text), 1_000, rows)) == expected
+
+
+@pytest.mark.parametrize("rows", ["line", "paragraph", "file"])
+def test_a_text_row_beyond_the_limit_is_broken_and_blank_text_is_none(rows: TextRows) -> None:
+    assert brief(read_text(stream("x" * 20), 20, rows)) == [(1, "x" * 20)]
+    assert brief(read_text(stream("x" * 21), 20, rows)) == [(1, "too_large")]
+    assert brief(read_text(stream("\n" * 50), 20, rows)) == []
+
+
+def test_a_paragraph_that_is_too_long_costs_itself() -> None:
+    text = "abc\n" * 10 + "\n" + "x" * 50 + "\nend\n\nlast\n"
+    assert brief(read_text(stream(text), 20, "paragraph")) == [(1, "too_large"), (12, "too_large"), (15, "last")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        ("jsonl", '{"q": "가"}\n{"q": "X"}\n{"q": "다"}\n', [(1, "가"), (2, "encoding"), (3, "다")]),
+        ("json", '[{"q": "가"},\n{"q": "X"},\n{"q": "다"}]', [(1, "가"), (2, "encoding"), (3, "다")]),
+        ("csv", 'q\n가\n"나\nX"\n다\n', [(2, "가"), (3, "encoding"), (5, "다")]),
+    ],
+)
+def test_a_wrong_byte_costs_its_row(tmp_path: Path, kind: FileKind, data: str, expected: list[Any]) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(data.encode().replace(b"X", b"\xff"))
+    assert brief(open_records(SourceFile(path, "data", kind), lambda names: True, 100).items) == expected
