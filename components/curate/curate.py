@@ -1,55 +1,40 @@
-"""From the ingested table to a clean, versioned data set in three splits, with a reason for every dropped row."""
+"""From the ingested table to a clean, versioned data set in three splits, with a reason for every dropped row.
+
+The work is cut into tasks on shards of the table (`shards`), decided over all shards in `decide`, and written here.
+Every task leaves a done marker in the run's work folder: a run that was killed goes on where it stopped.
+"""
 
 import datetime
+import fcntl
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import xxhash
 
-from llm_flywheel.components.common.dataset import (
-    DROPPED_SCHEMA,
-    SPLITS,
-    read_manifest,
-    read_table,
-    version_of,
-    write_manifest,
-    write_table,
-)
+from llm_flywheel.components.common.dataset import SPLITS, read_manifest, write_manifest
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.curate.config import CurateConfig
-from llm_flywheel.components.curate.duplicates import drop_exact, drop_leaks, drop_near, leakage_clusters
-from llm_flywheel.components.curate.filters import filters_for
+from llm_flywheel.components.curate.decide import Decided, decide
+from llm_flywheel.components.curate.decontaminate import Contamination
+from llm_flywheel.components.curate.executors import Executor, Inline, Pool, Ray, Task, perform
+from llm_flywheel.components.curate.quality import Quality
 from llm_flywheel.components.curate.report import write_report
-from llm_flywheel.components.curate.rows import Drop, Row, clean, from_record, is_held_out
-from llm_flywheel.components.curate.split import assign_splits
+from llm_flywheel.components.curate.shards import ROWS_PER_SHARD, Plan, begin, clean_tasks, plan_of
+from llm_flywheel.components.curate.written import FILES, tally_tasks, write_file
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass
-class Curated:
-    """Rows per split and dropped rows; together they are all rows that came in.
-
-    Attributes:
-        splits: Rows of ``train``, ``validation`` and ``test``.
-        dropped: What was removed and why.
-        held_out: Whether the test split was given, not chosen here.
-        clusters: Groups of similar user texts among the rows that were split here.
-        largest_cluster: Rows of the largest such group.
-        uncompared: Rows not compared with all of a candidate bucket, because too many rows were alike, per search.
-    """
-
-    splits: dict[str, list[Row]]
-    dropped: list[Drop] = field(default_factory=list)
-    held_out: bool = False
-    clusters: int = 0
-    largest_cluster: int = 0
-    uncompared: Mapping[str, int] = field(default_factory=dict)
+# What ``ingest`` and ``scan_pii`` wrote and later steps show; carried along because only the direct parent is at hand.
+_CARRIED = ("pii", "access", "quarantined")
 
 
 @dataclass(frozen=True)
@@ -71,151 +56,182 @@ class CurateResult:
     dropped: Mapping[str, int]
 
 
-def curate(records: Sequence[Mapping[str, Any]], config: CurateConfig) -> Curated:
-    """Clean, deduplicate and split; pure, in the order: filters, exact, leaks, near, split.
-
-    Rows that ``ingest`` marked as held out become the test split exactly as they are.
-
-    Raises:
-        FlywheelError: Nothing is left to train on, or a wanted split would be empty.
-    """
-    held_out = [from_record(record) for record in records if is_held_out(record)]
-    filters = filters_for(config)
-    cleaned = [clean(record, filters) for record in records if not is_held_out(record)]
-    dropped = [item for item in cleaned if isinstance(item, Drop)]
-    rows = [item for item in cleaned if isinstance(item, Row)]
-    rows, exact = drop_exact(rows, config.dedup_on)
-    threshold, words = config.duplicate_threshold, config.shingle_words
-    (rows, leaks), leaks_uncompared = drop_leaks(rows, held_out, words, threshold)
-    (rows, near), near_uncompared = drop_near(rows, config.dedup_on, words, threshold)
-    dropped += [*exact, *leaks, *near]
-    if not rows:
-        raise FlywheelError(f"no row is left to train on: {_reasons(dropped)}", where="curate", reason="no_rows")
-    cluster_of, split_uncompared = leakage_clusters(rows, words, config.leakage_threshold)
-    shares = {"validation": config.validation_share} | ({} if held_out else {"test": config.test_share})
-    names = assign_splits([row.id for row in rows], cluster_of, shares, config.seed)
-    splits = {name: [row for row, own in zip(rows, names, strict=True) if own == name] for name in SPLITS}
-    splits["test"] += held_out
-    sizes = Counter(cluster_of)
-    _check_splits(splits, shares, sizes)
-    uncompared = {"leaks": leaks_uncompared, "near_duplicates": near_uncompared, "split": split_uncompared}
-    return Curated(splits, dropped, bool(held_out), len(sizes), max(sizes.values()), uncompared)
-
-
-def _check_splits(splits: Mapping[str, Sequence[Row]], shares: Mapping[str, float], sizes: Counter[int]) -> None:
-    wanted = ["train", *(name for name, share in shares.items() if share > 0)]
-    empty = [name for name in wanted if not splits[name]]
-    if empty:
-        raise FlywheelError(
-            f"{sizes.total():,} rows in {len(sizes):,} groups of similar texts (largest {max(sizes.values()):,}) "
-            f"leave nothing for {' and '.join(empty)}",
-            where="curate",
-            fix="add data, raise curate.leakage_threshold, set the share to 0, or use ingest.holdout_paths",
-            reason="split",
-        )
-
-
-def _reasons(dropped: Sequence[Drop]) -> str:
-    counts = Counter(drop.reason for drop in dropped)
-    return ", ".join(f"{reason} {rows:,}" for reason, rows in counts.most_common()) or "the input is empty"
-
-
-def run(config: CurateConfig, dataset: Path, curated: Path, report: Path | None = None) -> CurateResult:
+def run(
+    config: CurateConfig,
+    dataset: Path,
+    curated: Path,
+    report: Path | None = None,
+    *,
+    executor: Executor | None = None,
+    work: Path | None = None,
+    shard_rows: int = ROWS_PER_SHARD,
+) -> CurateResult:
     """Curate one dataset folder.
+
+    Memory holds a few shards of text per worker and some dozen bytes per row, whatever the size of the table.
 
     Args:
         config: Filters, duplicates and splits.
         dataset: Folder with ``data.parquet`` (and ``manifest.json``) from ``ingest`` or ``scan_pii``.
         curated: Folder for the three splits, ``dropped.parquet`` and ``manifest.json``.
         report: HTML page to write, or None.
+        executor: Where the tasks run, if not where ``config.engine`` says. It changes nothing in the result.
+        work: Where work in progress is kept, to go on with after a crash; the cache folder by default.
+        shard_rows: Most rows of a shard. It changes nothing in the result.
 
     Raises:
         FlywheelError: The input is no dataset, or nothing is left for a split.
     """
-    records = read_table(dataset / "data.parquet").to_pylist()
-    parent = read_manifest(dataset)
-    outcome = curate(records, config)
-    for name, rows in outcome.splits.items():
-        write_table([row.as_record() for row in rows], curated / f"{name}.parquet")
-    write_table([vars(drop) for drop in outcome.dropped], curated / "dropped.parquet", DROPPED_SCHEMA)
-    result = _result(outcome, len(records))
-    manifest = _manifest(result, outcome, records, parent, config)
+    plan = Plan.of(config, dataset, shard_rows)
+    with _work_folder(plan, work) as folder, Pool(config.workers) as pool:
+        begin(plan, folder)
+        engine = executor or _engine(config, plan, pool)
+        perform(engine, clean_tasks(folder), "cleaning")
+        decide(folder, engine)
+        perform(engine, tally_tasks(folder), "counting")
+        return finish(folder, dataset, curated, report, engine)
+
+
+def _engine(config: CurateConfig, plan: Plan, pool: Pool) -> Executor:
+    if len(plan.ranges) < 2:
+        return Inline()
+    return Ray() if config.engine == "ray" else pool
+
+
+@contextmanager
+def _work_folder(plan: Plan, work: Path | None) -> Iterator[Path]:
+    """The run's own folder, of which one process at a time makes use; it is gone when all went well."""
+    if work is None and len(plan.ranges) < 2:
+        with tempfile.TemporaryDirectory(prefix="flywheel-curate-") as scratch:
+            yield Path(scratch)
+        return
+    work = work or Settings.from_env().cache_dir / "curate"
+    work.mkdir(parents=True, exist_ok=True)
+    folder = work / plan.key
+    with (work / f"{plan.key}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("curate: another process curates the same data; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+        shutil.rmtree(folder)
+
+
+def run_group(folder: Path, phase: str, group: int, groups: int, executor: Executor | None = None) -> None:
+    """Do a share of the shards of one phase, for an engine that starts one process per group of shards.
+
+    Between `begin` and `finish` such an engine runs all groups of ``clean``, then `decide`, then all of ``count``; the
+    folder is on a disk that all of them share. Group ``g`` does shards g, g + groups, g + 2 groups and so on.
+
+    Args:
+        folder: The run's folder.
+        phase: ``clean`` or ``count``.
+        group: Which share, from 0.
+        groups: How many shares there are.
+        executor: Where the tasks run; all cores of this machine by default.
+    """
+    tasks = {"clean": clean_tasks, "count": tally_tasks}[phase](folder)[group::groups]
+    with Pool() as pool:
+        perform(executor or pool, tasks, f"{phase}, group {group + 1} of {groups}")
+
+
+def finish(folder: Path, dataset: Path, curated: Path, report: Path | None, executor: Executor) -> CurateResult:
+    """Write the curated data set of a run that is decided and counted.
+
+    Args:
+        folder: The run's folder.
+        dataset: As in `run`.
+        curated: As in `run`.
+        report: As in `run`.
+        executor: Writes the files.
+    """
+    tasks = [Task(write_file, folder, "written", key) for key in range(len(FILES))]
+    rows = {name: outcome["rows"] for name, outcome in zip(FILES, perform(executor, tasks), strict=True)}
+    quality = Quality(plan_of(folder).settings)
+    for task in tally_tasks(folder):
+        quality.merge(Quality.from_dict(task.outcome()["quality"]))
+    curated.mkdir(parents=True, exist_ok=True)
+    for task, name in zip(tasks, FILES, strict=True):
+        shutil.move(task.stem.with_suffix(".parquet"), curated / f"{name}.parquet")
+    result = _result(curated, rows, quality)
+    manifest = _manifest(result, quality, Decided.read(folder), folder, dataset)
     write_manifest(curated, manifest)
-    _log(result, outcome)
+    _log(result)
     if report is not None:
-        write_report(manifest, outcome, report)
+        write_report(manifest, report)
     return result
 
 
-def _result(outcome: Curated, rows_in: int) -> CurateResult:
-    splits = {name: len(rows) for name, rows in outcome.splits.items()}
+def _result(curated: Path, rows: Mapping[str, int], quality: Quality) -> CurateResult:
+    splits = {name: rows[name] for name in SPLITS}
     rows_out = sum(splits.values())
-    if rows_in != rows_out + len(outcome.dropped):
-        raise AssertionError(f"{rows_in} rows in, {rows_out} out and {len(outcome.dropped)} dropped")
-    version = version_of(row.id for rows in outcome.splits.values() for row in rows)
-    dropped = dict(Counter(drop.reason for drop in outcome.dropped).most_common())
-    return CurateResult(version, rows_in, rows_out, splits, dropped)
+    dropped = dict(quality.reasons.most_common())
+    if quality.rows != rows_out or sum(dropped.values()) != rows["dropped"]:
+        raise AssertionError(f"{quality.rows} rows and {dropped} counted, {rows} written")
+    version = _version([curated / f"{name}.parquet" for name in SPLITS])
+    return CurateResult(version, rows_out + rows["dropped"], rows_out, splits, dropped)
 
 
-def _manifest(
-    result: CurateResult,
-    outcome: Curated,
-    records: Sequence[Mapping[str, Any]],
-    parent: Mapping[str, Any],
-    config: CurateConfig,
-) -> dict[str, Any]:
-    settings = Settings.from_env()
-    splits = outcome.splits
-    return {
+def _version(paths: list[Path]) -> str:
+    """See `dataset.version_of`; in 40 bytes per row."""
+    ids = pl.concat([pl.Series("id", pq.read_table(path, columns=["id"])["id"], dtype=pl.String) for path in paths])
+    digest = xxhash.xxh3_128()
+    for part in ids.sort().to_frame().iter_slices(10_000):
+        digest.update("".join(part["id"]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _manifest(result: CurateResult, quality: Quality, decided: Decided, folder: Path, dataset: Path) -> dict[str, Any]:
+    plan, settings, parent = plan_of(folder), Settings.from_env(), read_manifest(dataset)
+    contamination = Contamination.from_config(plan.settings, folder)
+    counted = quality.to_dict()
+    manifest = {
         "step": "curate",
         "version": result.version,
-        "parent": version_of(record["id"] for record in records),
+        "parent": _version([dataset / "data.parquet"]),
+        "parent_step": parent.get("step"),
         "made_by": settings.actor,
         "run_id": settings.run_id,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "config": config.model_dump(mode="json"),
+        "config": plan.config,
         "rows_in": result.rows_in,
         "rows_out": result.rows_out,
         "splits": result.splits,
         "dropped": result.dropped,
-        "held_out": outcome.held_out,
-        "languages": {name: dict(Counter(row.lang for row in rows)) for name, rows in splits.items()},
-        "sources": {name: dict(Counter(row.source for row in rows)) for name, rows in splits.items()},
-        "lengths": {role: _lengths(splits, role) for role in ("user", "assistant")},
-        "clusters": {"count": outcome.clusters, "largest": outcome.largest_cluster},
-        "uncompared": dict(outcome.uncompared),
-        "parent_step": parent.get("step"),
-        "pii": parent.get("pii"),
+        **vars(decided),
+        "languages": counted["languages"],
+        "sources": counted["sources"],
+        "lengths": quality.lengths(),
+        "quality": counted,
+        "decontamination": contamination.summary if contamination else None,
+        **{key: parent[key] for key in _CARRIED if key in parent},
     }
+    _check_sums(manifest, plan, parent, dataset)
+    return manifest
 
 
-def _lengths(splits: Mapping[str, Sequence[Row]], role: str) -> dict[str, float]:
-    """Characters per message of ``role`` in all splits."""
-    lengths = [
-        len(item["content"])
-        for rows in splits.values()
-        for row in rows
-        for item in row.messages
-        if item["role"] == role
-    ]
-    if not lengths:
-        return {"messages": 0}
-    p50, p95 = np.percentile(lengths, [50, 95])
-    return {
-        "messages": len(lengths),
-        "mean": round(float(np.mean(lengths)), 1),
-        "median": float(p50),
-        "p95": float(p95),
-        "longest": max(lengths),
-    }
+def _check_sums(manifest: Mapping[str, Any], plan: Plan, parent: Mapping[str, Any], dataset: Path) -> None:
+    rows_in = plan.ranges[-1][1]
+    if rows_in != manifest["rows_out"] + sum(manifest["dropped"].values()):
+        raise AssertionError(f"{rows_in} rows in, {manifest['rows_out']} out and {manifest['dropped']} dropped")
+    quarantined = sum(parent.get("quarantined", {}).values())
+    if parent.get("rows_in", rows_in + quarantined) != rows_in + quarantined:
+        raise FlywheelError(
+            f"the table has {rows_in:,} rows, but its manifest says {parent['rows_in']:,} read and {quarantined:,} "
+            "quarantined",
+            where=str(dataset),
+            fix="do not mix files of two datasets in one folder",
+            reason="manifest",
+        )
 
 
-def _log(result: CurateResult, outcome: Curated) -> None:
+def _log(result: CurateResult) -> None:
     parts = [f"{rows:,} {name}" for name, rows in result.splits.items()]
     logger.info(
         "curate: %s rows = %s + %s dropped (%s)",
         f"{result.rows_in:,}",
         " + ".join(parts),
-        f"{len(outcome.dropped):,}",
-        _reasons(outcome.dropped) if outcome.dropped else "none",
+        f"{sum(result.dropped.values()):,}",
+        ", ".join(f"{reason} {rows:,}" for reason, rows in result.dropped.items()) or "none",
     )

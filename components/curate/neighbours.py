@@ -1,18 +1,24 @@
 """Pairs of similar texts without comparing all pairs: MinHash-LSH finds candidates, exact Jaccard decides.
 
-MinHash: Broder 1997; banding: Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4.
+The search is cut into bands, which can be searched one by one and on different machines; what a search needs of the
+texts is behind `Sketches`, in memory or on disk. MinHash: Broder 1997; banding: Leskovec, Rajaraman, Ullman, "Mining
+of Massive Datasets", section 3.4.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_flywheel.components.curate.shingles import I64, U64, ShingleSets, mix
+from llm_flywheel.components.curate.shingles import I64, ShingleSets, mix
 
-Similarity = Callable[[I64, I64], NDArray[np.float64]]
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+F64 = NDArray[np.float64]
 
 _MOST_HASHES = 256
 _RECALL = 0.999
@@ -20,31 +26,58 @@ _RECALL = 0.999
 # the work stays linear when thousands of rows come from one template.
 _ALL_PAIRS_SIZE = 128
 _LEADERS = 32
+_CANDIDATES_AT_A_TIME = 400_000
 _PAIRS_AT_A_TIME = 20_000
+# Shingles that stay in a core's own cache while all hashes of them are made.
+_SHINGLES_AT_A_TIME = 1 << 15
+# How many of the four bit pairs of a byte are not zero.
+_DIFFERENT = np.array([sum((byte >> at) & 3 != 0 for at in (0, 2, 4, 6)) for byte in range(256)], np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Similar pairs, each once, ``left < right``, ordered by right and then left.
+    """Similar pairs, ``left < right``.
 
     Attributes:
         left: Shape (pairs): index of the earlier text.
         right: Shape (pairs): index of the later text.
         similarity: Shape (pairs), 0 to 1.
-        uncompared: Texts of over-full buckets that were not compared with all others there; they may have met them in
-            other buckets. In 40,000 texts from one template 27 % of the pairs were missed for this, but no connection:
-            each text was linked to its cluster by other pairs.
     """
 
     left: I64
     right: I64
-    similarity: NDArray[np.float64]
-    uncompared: int = 0
+    similarity: F64
 
-    def at_least(self, threshold: float) -> "Pairs":
-        """Only pairs with this similarity or more."""
-        chosen = self.similarity >= threshold
-        return Pairs(self.left[chosen], self.right[chosen], self.similarity[chosen], self.uncompared)
+    @classmethod
+    def merged(cls, parts: Iterable["Pairs"]) -> "Pairs":
+        """All pairs of all parts, each once, ordered by right and then left."""
+        parts = [cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)), *parts]
+        left, right = (np.concatenate([getattr(part, side) for part in parts]) for side in ("left", "right"))
+        order = np.lexsort((left, right))
+        left, right = left[order], right[order]
+        fresh = np.ones(len(left), bool)
+        fresh[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+        return cls(left[fresh], right[fresh], np.concatenate([part.similarity for part in parts])[order][fresh])
+
+
+class Sketches(Protocol):
+    """What a search knows of the texts, which it numbers from 0."""
+
+    def keys(self, band: int) -> U32:
+        """Shape (texts): equal for texts in the same bucket of this band."""
+        ...
+
+    def signatures(self, texts: I64) -> U8:
+        """Shape (texts, bytes): two bits of each MinHash, see `sketch`."""
+        ...
+
+    def similarity(self, left: I64, right: I64) -> F64:
+        """Shape (pairs): what decides; at most the Jaccard similarity of the sets behind the signatures."""
+        ...
+
+    def wanted(self, left: I64, right: I64) -> NDArray[np.bool_]:
+        """Shape (pairs): whether anybody wants to know how similar they are."""
+        ...
 
 
 def banding(threshold: float) -> tuple[int, int]:
@@ -62,143 +95,242 @@ def banding(threshold: float) -> tuple[int, int]:
     return best
 
 
-def minhash(sets: ShingleSets, hashes: int) -> NDArray[np.uint32]:
-    """Signatures, shape (texts, hashes), by multiply-shift hashing (Dietzfelbinger et al. 1997)."""
-    constants = mix(np.arange(1, 2 * hashes + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-    factors, addends = constants[:hashes] | np.uint64(1), constants[hashes:]
+def signature_bytes(threshold: float) -> int:
+    """Bytes of a signature in `Sketch`."""
+    bands, rows = banding(threshold)
+    return -(-bands * rows // 4)
+
+
+def minhash(sets: ShingleSets, hashes: int) -> U32:
+    """Signatures, shape (hashes, texts): least values of linear permutations of 32 bits (Bohman et al. 2000)."""
+    constants = mix(np.arange(1, 2 * hashes + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)).astype(np.uint32)
+    factors, addends = constants[:hashes] | np.uint32(1), constants[hashes:]
+    shingles = (sets.values >> np.uint64(16)).astype(np.uint32)
     signatures = np.empty((hashes, len(sets)), np.uint32)
-    for index in range(hashes):
-        values = ((sets.values * factors[index] + addends[index]) >> np.uint64(32)).astype(np.uint32)
-        signatures[index] = np.minimum.reduceat(values, sets.offsets[:-1])
-    return np.ascontiguousarray(signatures.T)
+    begin = 0
+    while begin < len(sets):
+        first = sets.offsets[begin]
+        end = max(begin + 1, int(np.searchsorted(sets.offsets, first + _SHINGLES_AT_A_TIME, "right")) - 1)
+        some, starts = shingles[first : sets.offsets[end]], sets.offsets[begin:end] - first
+        values = np.empty_like(some)
+        for index in range(hashes):
+            np.multiply(some, factors[index], out=values)
+            np.add(values, addends[index], out=values)
+            np.minimum.reduceat(values, starts, out=signatures[index, begin:end])
+        begin = end
+    return signatures
 
 
-def similar_pairs(sets: ShingleSets, threshold: float, similarity: Similarity | None = None) -> Pairs:
-    """All pairs of texts that are at least ``threshold`` similar (each with probability 0.999 or more).
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """Band keys and short signatures of some texts.
+
+    Attributes:
+        keys: Shape (bands, texts).
+        signatures: Shape (texts, bytes): two bits of each MinHash (b-bit MinHash, Li and König 2010), four in a byte.
+    """
+
+    keys: U32
+    signatures: U8
+
+
+def sketch(sets: ShingleSets, threshold: float) -> Sketch:
+    """Prepare texts for a search at ``threshold``."""
+    bands, rows = banding(threshold)
+    full = minhash(sets, bands * rows)
+    keys = np.empty((bands, len(sets)), np.uint32)
+    for band in range(bands):
+        key = np.zeros(len(sets), np.uint64)
+        for row in full[band * rows : (band + 1) * rows]:
+            key = mix(key * np.uint64(0x9E3779B97F4A7C15) + row)
+        keys[band] = key >> np.uint64(32)
+    # The low bits of a product hang on the low bits of its factors alone, the high ones of a minimum are mostly zero.
+    bits = ((full * np.uint32(0x9E3779B1)) >> np.uint32(30)).astype(np.uint8)
+    bits = np.concatenate([bits, np.zeros((-len(bits) % 4, len(sets)), np.uint8)])
+    packed = bits[0::4] | bits[1::4] << 2 | bits[2::4] << 4 | bits[3::4] << 6
+    return Sketch(keys, np.ascontiguousarray(packed.T))
+
+
+class InMemory:
+    """The `Sketches` of sets in memory."""
+
+    def __init__(self, sets: ShingleSets, threshold: float) -> None:
+        self._sets = sets
+        self._sketch = sketch(sets, threshold)
+
+    def keys(self, band: int) -> U32:
+        """See `Sketches`."""
+        keys: U32 = self._sketch.keys[band]
+        return keys
+
+    def signatures(self, texts: I64) -> U8:
+        """See `Sketches`."""
+        return self._sketch.signatures[texts]
+
+    def similarity(self, left: I64, right: I64) -> F64:
+        """See `Sketches`."""
+        return self._sets.jaccard(left, right)
+
+    def wanted(self, left: I64, right: I64) -> NDArray[np.bool_]:
+        """See `Sketches`."""
+        return np.ones(len(left), bool)
+
+
+def similar_pairs(sets: ShingleSets, threshold: float) -> Pairs:
+    """All pairs of texts in memory that are at least ``threshold`` similar (each with probability 0.999 or more).
 
     Args:
         sets: One shingle set per text.
         threshold: Least similarity, above 0 to 1.
-        similarity: Decides about candidates; the sets' Jaccard similarity by default. It must not be above that,
-            or pairs would be missed.
 
     Returns:
-        The pairs; the same input gives the same pairs on every machine.
+        The pairs, ordered by right and then left; the same input gives the same pairs on every machine.
     """
-    if len(sets) < 2:
-        return _collect([], 0, len(sets))
-    search = _Search(sets, threshold, similarity or sets.jaccard)
-    found = [pairs for band in range(search.bands) for pairs in search.in_buckets(band)]
-    uncompared: set[int] = set()
-    for crowd in search.crowds.values():
-        similar, rest = search.in_crowd(crowd)
-        found += similar
-        uncompared.update(rest.tolist())
-    return _collect(found, len(uncompared), len(sets))
+    search = Search(InMemory(sets, threshold), threshold)
+    found, crowds = search.in_bands(range(search.bands), search.crowded_keys())
+    similar, _ = search.in_crowds(distinct(crowds))
+    return Pairs.merged([found, similar])
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    left: I64
-    right: I64
-    similarity: NDArray[np.float64]
+def distinct(crowds: Iterable[I64]) -> list[I64]:
+    """Each crowd once, in a fixed order."""
+    return [crowd for _, crowd in sorted({crowd.tobytes(): crowd for crowd in crowds}.items())]
 
 
-class _Search:
-    """One search for similar pairs.
+@dataclass(frozen=True)
+class Search:
+    """One search for similar pairs, in pieces that do not need each other's results."""
 
-    Attributes:
-        bands: Number of bands.
-        crowds: Buckets too full to compare all pairs, met so far; equal ones once.
-    """
+    sketches: Sketches
+    threshold: float
 
-    def __init__(self, sets: ShingleSets, threshold: float, similarity: Similarity) -> None:
-        self.bands, self._rows = banding(threshold)
-        self._signatures = minhash(sets, self.bands * self._rows)
-        self._threshold = threshold
-        self._similarity = similarity
-        self._crowded = np.zeros((len(sets), self.bands), bool)
-        self.crowds: dict[bytes, I64] = {}
-        # The share of equal hashes estimates the similarity; 4.5 standard deviations below it misses 3 in a million.
-        hashes = self.bands * self._rows
-        spread = math.sqrt(threshold * (1 - threshold) / hashes)
-        self._least_equal = math.floor(hashes * (threshold - 4.5 * spread))
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+        return banding(self.threshold)[0]
 
-    def in_buckets(self, band: int) -> Iterator[_Found]:
-        """Similar pairs that share a bucket of this band and no smaller-numbered one."""
-        for members in _buckets(self._keys(band)):
-            if members.shape[1] > _ALL_PAIRS_SIZE:
-                self._crowded[members, band] = True
-                self.crowds.update({row.tobytes(): row for row in members})
-                continue
-            first, second = np.triu_indices(members.shape[1], 1)
-            step = max(1, _PAIRS_AT_A_TIME // len(first))
-            for at in range(0, len(members), step):
-                some = members[at : at + step]
-                yield self._similar(some[:, first].ravel(), some[:, second].ravel(), band)
+    def crowded_keys(self) -> list[U32]:
+        """See `crowded`, per band."""
+        return [crowded(self.sketches.keys(band)) for band in range(self.bands)]
 
-    def in_crowd(self, crowd: I64) -> tuple[list[_Found], I64]:
+    def in_bands(self, bands: range, crowded_keys: Sequence[U32]) -> tuple[Pairs, list[I64]]:
+        """Similar pairs that share a bucket of one of these bands and none of a smaller-numbered one.
+
+        Args:
+            bands: Where to look.
+            crowded_keys: Of all bands.
+
+        Returns:
+            The pairs, and the members of each bucket that is too full.
+        """
+        found, crowds = [], []
+        for band in bands:
+            for part in _in_buckets(self.sketches.keys(band)):
+                if isinstance(part, tuple):
+                    found.append(self._similar(*self._first_met(*part, band, crowded_keys)))
+                else:
+                    crowds.append(part)
+        return Pairs.merged(found), crowds
+
+    def _first_met(self, left: I64, right: I64, band: int, crowded_keys: Sequence[U32]) -> tuple[I64, I64]:
+        chosen = self.sketches.wanted(left, right)
+        left, right = left[chosen], right[chosen]
+        for earlier in range(band):
+            if not len(left):
+                break
+            keys = self.sketches.keys(earlier)
+            met = (keys[left] == keys[right]) & ~np.isin(keys[left], crowded_keys[earlier])
+            left, right = left[~met], right[~met]
+        return left, right
+
+    def in_crowds(self, crowds: Iterable[I64]) -> tuple[Pairs, I64]:
         """Compare all with the first, those that are not similar with the next, and so on for some rounds.
 
         Returns:
-            Similar pairs, and the texts that were left over.
+            Similar pairs; and the texts that were not compared with all others of their crowd. They may have met them
+            elsewhere: in 40,000 texts from one template 27 % of the pairs were missed for this, but no connection:
+            each text was linked to its cluster by other pairs.
         """
-        rest, found = crowd, []
-        for _ in range(_LEADERS):
-            if len(rest) < 2:
-                break
-            leader, others = rest[0], rest[1:]
-            found.append(self._similar(np.full(len(others), leader), others, 0))
-            rest = others[~np.isin(others, found[-1].right)]
-        return found, rest if len(rest) > 1 else rest[:0]
+        found, rests = [], [np.empty(0, np.int64)]
+        for crowd in crowds:
+            rest = crowd
+            for _ in range(_LEADERS):
+                if len(rest) < 2:
+                    break
+                leader, others = rest[0], rest[1:]
+                found.append(self._similar(np.full(len(others), leader), others))
+                rest = others[~np.isin(others, found[-1].right)]
+            if len(rest) > 1:
+                rests.append(rest)
+        return Pairs.merged(found), np.unique(np.concatenate(rests))
 
-    def _keys(self, band: int) -> U64:
-        keys = np.zeros(len(self._signatures), np.uint64)
-        for column in range(band * self._rows, (band + 1) * self._rows):
-            keys = mix(keys * np.uint64(0x9E3779B97F4A7C15) + self._signatures[:, column].astype(np.uint64))
-        return keys
+    def _similar(self, left: I64, right: I64) -> Pairs:
+        parts = []
+        for at in range(0, len(left), _PAIRS_AT_A_TIME):
+            one, other = left[at : at + _PAIRS_AT_A_TIME], right[at : at + _PAIRS_AT_A_TIME]
+            different = _DIFFERENT[self.sketches.signatures(one) ^ self.sketches.signatures(other)].sum(axis=1)
+            chosen = different <= self._most_different
+            one, other = one[chosen], other[chosen]
+            similarity = self.sketches.similarity(one, other)
+            chosen = similarity >= self.threshold
+            parts.append(Pairs(one[chosen], other[chosen], similarity[chosen]))
+        return Pairs.merged(parts)
 
-    def _similar(self, left: I64, right: I64, band: int) -> _Found:
-        parts = [
-            self._promising(left[at : at + _PAIRS_AT_A_TIME], right[at : at + _PAIRS_AT_A_TIME], band)
-            for at in range(0, len(left), _PAIRS_AT_A_TIME)
-        ]
-        left, right = (np.concatenate(side) for side in zip(*parts, strict=True))
-        similarity = self._similarity(left, right)
-        chosen = similarity >= self._threshold
-        return _Found(left[chosen], right[chosen], similarity[chosen])
-
-    def _promising(self, left: I64, right: I64, band: int) -> tuple[I64, I64]:
-        equal = self._signatures[left] == self._signatures[right]
-        chosen = np.count_nonzero(equal, axis=1) >= self._least_equal
-        left, right, equal = left[chosen], right[chosen], equal[chosen]
-        met = equal[:, : band * self._rows].reshape(len(left), band, self._rows).all(axis=2)
-        fresh = ~(met & ~self._crowded[left, :band]).any(axis=1)
-        return left[fresh], right[fresh]
+    @cached_property
+    def _most_different(self) -> int:
+        # Three of four bit pairs differ where MinHashes do; 4.5 standard deviations more are seen 3 times in a million.
+        bands, rows = banding(self.threshold)
+        share = 0.75 * (1 - self.threshold)
+        return math.ceil(bands * rows * share + 4.5 * math.sqrt(bands * rows * share * (1 - share)))
 
 
-def _buckets(keys: U64) -> Iterator[I64]:
+def crowded(keys: U32) -> U32:
+    """Keys of the buckets that are too full to compare all pairs in them, ascending."""
+    ordered = np.sort(keys)
+    last = ordered[_ALL_PAIRS_SIZE:]
+    full: U32 = np.unique(last[last == ordered[: len(last)]])
+    return full
+
+
+def _buckets(keys: U32) -> Iterator[I64]:
     """Texts with equal keys: one array, shape (buckets, size), per size above one; members ascend."""
-    order = np.argsort(keys, kind="stable").astype(np.int64)
-    edges = np.flatnonzero(np.diff(keys[order])) + 1
-    starts = np.concatenate([[0], edges])
-    sizes = np.diff(np.concatenate([starts, [len(keys)]]))
+    numbered = np.sort((keys.astype(np.uint64) << np.uint64(32)) | np.arange(len(keys), dtype=np.uint64))
+    order = (numbered & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    ordered = numbered >> np.uint64(32)
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(keys)])
+    sizes = np.diff(np.append(starts, len(keys)))
     for size in np.unique(sizes[sizes > 1]):
         yield order[starts[sizes == size][:, None] + np.arange(size)]
 
 
-def _collect(found: list[_Found], uncompared: int, count: int) -> Pairs:
-    left, right = (
-        np.concatenate([np.empty(0, np.int64), *(getattr(part, side) for part in found)]) for side in ("left", "right")
-    )
-    similarity = np.concatenate([np.empty(0), *(part.similarity for part in found)])
-    # A pair of two crowds is found in each of them.
-    codes, first = np.unique(right * count + left, return_index=True)
-    return Pairs(codes % max(1, count), codes // max(1, count), similarity[first], uncompared)
+def _in_buckets(keys: U32) -> Iterator[tuple[I64, I64] | I64]:
+    """All pairs in the buckets, many at a time; and the members of each bucket that is too full for that."""
+    waiting: list[tuple[I64, I64]] = []
+    for members in _buckets(keys):
+        if members.shape[1] > _ALL_PAIRS_SIZE:
+            yield from members
+            continue
+        first, second = np.triu_indices(members.shape[1], 1)
+        step = max(1, _CANDIDATES_AT_A_TIME // len(first))
+        for at in range(0, len(members), step):
+            some = members[at : at + step]
+            waiting.append((some[:, first].ravel(), some[:, second].ravel()))
+            if sum(len(left) for left, _ in waiting) >= _CANDIDATES_AT_A_TIME:
+                yield _together(waiting)
+                waiting = []
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(pairs: list[tuple[I64, I64]]) -> tuple[I64, I64]:
+    return np.concatenate([left for left, _ in pairs]), np.concatenate([right for _, right in pairs])
 
 
 def first_of_each(pairs: Pairs) -> dict[int, int]:
     """Choose what to drop so that no two kept texts are similar: a text is dropped if a kept earlier one is similar.
+
+    Args:
+        pairs: Ordered by right and then left.
 
     Returns:
         Index of each dropped text, and of the kept text it duplicates (the most similar, then the earliest).
@@ -215,13 +347,14 @@ def first_of_each(pairs: Pairs) -> dict[int, int]:
     return dropped
 
 
-def clusters(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
+def clusters(count: int, pairs: Pairs) -> I64:
     """Connected components by union-find.
 
     Returns:
-        Per text the smallest index of its component.
+        Shape (count): per text the smallest index of its component.
     """
-    parent = list(range(count))
+    members, places = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
+    parent = list(range(len(members)))
 
     def root(item: int) -> int:
         while parent[item] != item:
@@ -229,8 +362,10 @@ def clusters(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
             item = parent[item]
         return item
 
-    for left, right in links:
+    for left, right in places.reshape(2, -1).T.tolist():
         one, other = root(left), root(right)
         if one != other:
             parent[max(one, other)] = min(one, other)
-    return [root(item) for item in range(count)]
+    component = np.arange(count)
+    component[members] = members[[root(item) for item in range(len(members))]]
+    return component

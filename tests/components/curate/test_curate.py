@@ -1,4 +1,6 @@
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from llm_flywheel.components.common.config import bind
 from llm_flywheel.components.common.dataset import (
     DROPPED_SCHEMA,
+    SPLITS,
     read_manifest,
     read_table,
     row_id,
@@ -17,7 +20,7 @@ from llm_flywheel.components.common.dataset import (
 )
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.curate.config import CurateConfig
-from llm_flywheel.components.curate.curate import Curated, CurateResult, curate, run
+from llm_flywheel.components.curate.curate import CurateResult, run
 from llm_flywheel.components.curate.shingles import shingle_sets
 from llm_flywheel.components.ingest.config import IngestConfig
 from llm_flywheel.components.ingest.ingest import run as ingest
@@ -38,59 +41,82 @@ def topics(count: int = 40) -> list[dict[str, Any]]:
     return [row(text) for text in TOPICS[:count]]
 
 
-def dropped(outcome: Curated) -> list[tuple[str, str, str | None]]:
-    return [(item.id, item.reason, item.duplicate_of) for item in outcome.dropped]
+@dataclass(frozen=True)
+class Outcome:
+    """The files of a curated data set."""
+
+    splits: dict[str, list[dict[str, Any]]]
+    dropped: list[tuple[str, str, str | None]]
+
+    def ids(self, *names: str) -> list[str]:
+        return [item["id"] for name in names or SPLITS for item in self.splits[name]]
 
 
-def ids(outcome: Curated, split: str) -> list[str]:
-    return [item.id for item in outcome.splits[split]]
+def write_input(folder: Path, records: list[dict[str, Any]], **manifest: Any) -> Path:
+    write_table(records, folder / "data.parquet")
+    write_manifest(folder, {"version": version_of(item["id"] for item in records), "pii": {"email": 2}, **manifest})
+    return folder
 
 
-def test_duplicates_name_the_kept_row_and_another_answer_is_another_example() -> None:
+@pytest.fixture
+def curate(tmp_path: Path) -> Callable[..., Outcome]:
+    def curated(records: list[dict[str, Any]], config: CurateConfig) -> Outcome:
+        run(config, write_input(tmp_path / "in", records), tmp_path / "out")
+        splits = {name: read_table(tmp_path / "out" / f"{name}.parquet").to_pylist() for name in SPLITS}
+        gone = read_table(tmp_path / "out" / "dropped.parquet", DROPPED_SCHEMA).to_pylist()
+        return Outcome(splits, [(item["id"], item["reason"], item["duplicate_of"]) for item in gone])
+
+    return curated
+
+
+Curate = Callable[[list[dict[str, Any]], CurateConfig], Outcome]
+
+
+def test_duplicates_name_the_kept_row_and_another_answer_is_another_example(curate: Curate) -> None:
     text = "can i track my new card while it is in the process of delivery"
     first, same = row(text), row(f"  {text.replace(' ', '  ')} ")
     near, other = row(f"{text.upper()}!!"), row(text, "no")
     persona = row(text, system="You are a pirate.")
     outcome = curate([first, same, near, other, persona, *topics()], CurateConfig())
-    assert dropped(outcome) == [
+    assert outcome.dropped == [
         (same["id"], "exact_duplicate", first["id"]),
         (near["id"], "near_duplicate", first["id"]),
     ]
-    kept = {item.id for rows in outcome.splits.values() for item in rows}
-    assert {first["id"], other["id"], persona["id"]} <= kept
+    assert {first["id"], other["id"], persona["id"]} <= {*outcome.ids()}
 
 
-def test_on_user_text_alone_another_answer_is_a_duplicate() -> None:
+def test_on_user_text_alone_another_answer_is_a_duplicate(curate: Curate) -> None:
     first, other = row("where is my card"), row("where is my card", "no")
     outcome = curate([first, other, *topics()], CurateConfig(dedup_on="user"))
-    assert dropped(outcome) == [(other["id"], "exact_duplicate", first["id"])]
+    assert outcome.dropped == [(other["id"], "exact_duplicate", first["id"])]
 
 
-def test_a_row_in_a_new_spelling_has_a_new_id_and_remembers_the_old_one() -> None:
+def test_a_row_in_a_new_spelling_has_a_new_id_and_remembers_the_old_one(curate: Curate) -> None:
     old = row("where\xa0is my card\r\n", line=7)
     outcome = curate([old, *topics()], CurateConfig())
-    (new,) = [item for rows in outcome.splits.values() for item in rows if item.input_id == old["id"]]
-    assert new.messages[0]["content"] == "where is my card"
-    assert new.id == row_id(new.messages) != old["id"]
-    assert json.loads(new.meta) == {"line": 7, "input_id": old["id"]}
+    rows = [item for name in SPLITS for item in outcome.splits[name]]
+    (new,) = [item for item in rows if "input_id" in item["meta"]]
+    assert new["messages"][0]["content"] == "where is my card"
+    assert new["id"] == row_id(new["messages"]) != old["id"]
+    assert json.loads(new["meta"]) == {"line": 7, "input_id": old["id"]}
 
 
-def test_held_out_rows_are_the_test_split_as_given_and_what_leaks_into_them_is_dropped() -> None:
+def test_held_out_rows_are_the_test_split_as_given_and_what_leaks_into_them_is_dropped(curate: Curate) -> None:
     text = "can i track my new card while it is in the process of delivery"
     tests = [row(text, split="test"), row(text, split="test"), row(" ?\u200b", "", split="test")]
     exact, near = row(text, "another answer"), row(f"{text} today", "no")
     far = row("can i track my parcel on its way to me")
     outcome = curate([exact, *tests, near, far, *topics()], CurateConfig())
-    assert [item.as_record() for item in outcome.splits["test"]] == tests
-    assert dropped(outcome) == [
+    assert outcome.splits["test"] == tests
+    assert outcome.dropped == [
         (exact["id"], "leaks_into_test", tests[0]["id"]),
         (near["id"], "leaks_into_test", tests[0]["id"]),
     ]
-    assert far["id"] in {*ids(outcome, "train"), *ids(outcome, "validation")}
+    assert far["id"] in outcome.ids("train", "validation")
     assert len(outcome.splits["validation"]) == 2
 
 
-def test_similar_questions_stand_in_one_split() -> None:
+def test_similar_questions_stand_in_one_split(curate: Curate) -> None:
     records = topics()
     for number in range(12):
         base = f"how do i change the address{number} of account{number} number{number} before next{number} week"
@@ -100,7 +126,7 @@ def test_similar_questions_stand_in_one_split() -> None:
             row(base, "no"),
         ]
     outcome = curate(records, CurateConfig(validation_share=0.2, test_share=0.3))
-    place = {item.user_text: name for name, rows in outcome.splits.items() for item in rows}
+    place = {item["messages"][0]["content"]: name for name, rows in outcome.splits.items() for item in rows}
     texts = list(place)
     sets = shingle_sets(texts, 2)
     left, right = np.triu_indices(len(texts), 1)
@@ -115,13 +141,13 @@ def test_similar_questions_stand_in_one_split() -> None:
     assert {name: len(rows) for name, rows in outcome.splits.items()} == {"train": 38, "validation": 15, "test": 23}
 
 
-def test_the_order_of_unlike_rows_does_not_matter() -> None:
+def test_the_order_of_unlike_rows_does_not_matter(curate: Curate) -> None:
     one, other = curate(topics(), CurateConfig(seed=3)), curate(topics()[::-1], CurateConfig(seed=3))
-    for name in ("train", "validation", "test"):
-        assert sorted(ids(one, name)) == sorted(ids(other, name))
+    for name in SPLITS:
+        assert sorted(one.ids(name)) == sorted(other.ids(name))
 
 
-def test_nothing_left_or_an_empty_split_is_an_error() -> None:
+def test_nothing_left_or_an_empty_split_is_an_error(curate: Curate) -> None:
     with pytest.raises(FlywheelError, match=r"no row is left to train on: no_answer 1") as caught:
         curate([row("hi", "")], CurateConfig())
     assert caught.value.reason == "no_rows"
@@ -130,12 +156,6 @@ def test_nothing_left_or_an_empty_split_is_an_error() -> None:
         curate(same, CurateConfig())
     assert caught.value.reason == "split"
     assert len(curate(same, CurateConfig(validation_share=0, test_share=0)).splits["train"]) == 20
-
-
-def write_input(folder: Path, records: list[dict[str, Any]]) -> Path:
-    write_table(records, folder / "data.parquet")
-    write_manifest(folder, {"version": version_of(item["id"] for item in records), "pii": {"email": 2}})
-    return folder
 
 
 def test_the_folder_holds_the_splits_the_dropped_rows_and_a_manifest_that_adds_up(tmp_path: Path) -> None:
@@ -156,10 +176,10 @@ def test_the_folder_holds_the_splits_the_dropped_rows_and_a_manifest_that_adds_u
     assert manifest["parent"] == version_of(item["id"] for item in records)
     assert manifest["version"] == result.version
     assert manifest["pii"] == {"email": 2}
-    assert manifest["lengths"]["assistant"] == {"messages": 40, "mean": 3.0, "median": 3.0, "p95": 3.0, "longest": 3}
+    assert manifest["lengths"]["assistant_chars"] == {"count": 40, "mean": 3.0, "median": 3, "p95": 3, "longest": 3}
     page = (tmp_path / "report.html").read_text()
     assert "43 rows in = 34 train + 2 validation + 4 test + 3 dropped." in page
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 8
 
 
 def test_wrong_settings_are_all_named_at_once() -> None:
@@ -180,7 +200,8 @@ def test_defaults_keep_good_short_messages_of_real_data(tmp_path: Path) -> None:
     ingest(config, tmp_path / "in", tmp_path / "quarantine")
     result = run(CurateConfig(), tmp_path / "in", tmp_path / "out")
     assert result.splits["test"] == 3_080
-    assert set(result.dropped) == {"leaks_into_test", "near_duplicate", "exact_duplicate"}
+    assert set(result.dropped) == {"leaks_into_test", "near_duplicate", "exact_duplicate", "contaminated"}
+    assert result.dropped["contaminated"] < 40
     assert 9_700 <= result.splits["train"] + result.splits["validation"] <= 9_800
 
 

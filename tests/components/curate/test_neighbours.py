@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from llm_flywheel.components.curate.neighbours import banding, clusters, first_of_each, similar_pairs
+from llm_flywheel.components.curate.neighbours import Pairs, banding, clusters, first_of_each, similar_pairs
 from llm_flywheel.components.curate.shingles import joined, shingle_sets
 
 
@@ -70,7 +70,7 @@ def test_thousands_of_rows_from_one_template_are_connected_without_comparing_all
     texts = [f"please tell me where my order {number} is right now and when it will be here" for number in range(3_000)]
     pairs = similar_pairs(shingle_sets(texts, 2), 0.6)
     assert len(pairs.left) < 300_000
-    assert set(clusters(3_000, zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))) == {0}
+    assert set(clusters(3_000, pairs).tolist()) == {0}
 
 
 def test_more_rows_per_band_are_taken_for_higher_thresholds() -> None:
@@ -87,4 +87,6 @@ def test_a_text_is_dropped_for_a_kept_one_only() -> None:
 
 
 def test_clusters_are_named_by_their_smallest_member() -> None:
-    assert clusters(6, [(4, 5), (1, 4), (2, 3)]) == [0, 1, 2, 2, 1, 1]
+    pairs = Pairs(np.array([4, 1, 2]), np.array([5, 4, 3]), np.ones(3))
+    assert clusters(6, pairs).tolist() == [0, 1, 2, 2, 1, 1]
+    assert clusters(2, Pairs.merged([])).tolist() == [0, 1]
