@@ -48,8 +48,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="flywheel", description="Curate, scan PII, fine-tune, evaluate, publish and roll out an LLM."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_run, _add_compile, _add_submit, _add_serve, _add_down, _add_rollout, _add_audit, _add_dashboard):
+    for add in (_add_run, _add_compile, _add_submit, _add_serve, _add_down, _add_rollout, _add_audit, _add_pii):
         add(commands)
+    _add_data(commands)
+    _add_dashboard(commands)
     _add_doctor(commands)
     return parser
 
@@ -254,6 +256,20 @@ def _audit_verify(arguments: Arguments) -> int:
         return 0
     print(f"BROKEN at event {verdict.first_bad_seq}: {verdict.reason}", file=sys.stderr)
     return 1
+
+
+def _add_pii(commands: "Commands") -> None:
+    from llm_flywheel.pipelines.cli_pii import add_commands
+
+    parser = commands.add_parser("pii", help="find or mask personal data in a file")
+    add_commands(parser.add_subparsers(metavar="ACTION", required=True))
+
+
+def _add_data(commands: "Commands") -> None:
+    from llm_flywheel.pipelines.cli_data import add_commands
+
+    parser = commands.add_parser("data", help="list dataset versions, or say what changed between two")
+    add_commands(parser.add_subparsers(metavar="ACTION", required=True))
 
 
 def _add_dashboard(commands: "Commands") -> None:
