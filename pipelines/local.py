@@ -64,7 +64,9 @@ def run(name: str, config: dict[str, Any], *, settings: Settings, keep: bool = F
     run_id = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     run_dir = settings.home / "runs" / run_id
     run_dir.mkdir(parents=True)
-    (run_dir / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    saved = run_dir / "config.yaml"
+    saved.touch(mode=0o600)  # addresses in it may hold a password
+    saved.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
     started = time.monotonic()
     watchdog = start_watchdog(run_dir, run_id)
     status = FAILED

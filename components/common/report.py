@@ -121,7 +121,8 @@ def bar_figure(labels: Sequence[str], values: Sequence[float], x_label: str) -> 
 
     figure = Figure(figsize=(7.5, 0.6 + 0.32 * max(1, len(labels))))
     axes = figure.subplots()
-    bars = axes.barh(list(labels), list(values), color="#2f6fde")
+    # A dollar sign would begin a formula.
+    bars = axes.barh([label.replace("$", r"\$") for label in labels], list(values), color="#2f6fde")
     axes.bar_label(bars, labels=[show(value) for value in values], padding=3, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel(x_label)

@@ -82,6 +82,7 @@ def run(
     Raises:
         FlywheelError: The input is no dataset, or nothing is left for a split.
     """
+    read_manifest(dataset)  # missing or broken, it must not come to light at the end
     plan = Plan.of(config, dataset, shard_rows)
     with _work_folder(plan, work) as folder, Pool(config.workers) as pool:
         begin(plan, folder)
@@ -114,7 +115,12 @@ def _work_folder(plan: Plan, work: Path | None) -> Iterator[Path]:
         except BlockingIOError:
             logger.info("curate: another process curates the same data; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
+        try:
+            yield folder
+        except FlywheelError as error:
+            if error.reason != "worker_died":  # started again it would end the same way
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
         shutil.rmtree(folder)
 
 
@@ -152,6 +158,7 @@ def finish(folder: Path, dataset: Path, curated: Path, report: Path | None, exec
     for task in tally_tasks(folder):
         quality.merge(Quality.from_dict(task.outcome()["quality"]))
     curated.mkdir(parents=True, exist_ok=True)
+    (curated / "manifest.json").unlink(missing_ok=True)
     for task, name in zip(tasks, FILES, strict=True):
         shutil.move(task.stem.with_suffix(".parquet"), curated / f"{name}.parquet")
     result = _result(curated, rows, quality)

@@ -266,7 +266,8 @@ def _texts(values: dict[str, Any], columns: Sequence[str], where: str) -> list[s
     missing = [name for name in names if name not in values]
     if missing or not names:
         wanted = f"no column {', '.join(missing)}" if missing else "no column with a usual name for text"
-        raise _unreadable(f"{wanted}; the row has {', '.join(values)}", where)
+        # Without a header these are no names but the first row's own cells.
+        raise _unreadable(f"{wanted} among the {len(values)} of the row", where)
     return [text for name in names for text in _texts_in(values[name])]
 
 

@@ -4,6 +4,7 @@ Text passes through a worker a few thousand rows at a time. What later phases ne
 files beside the cleaned rows; only those files are read for all rows at once.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -100,11 +101,19 @@ class Plan:
     def key(self) -> str:
         """Name for the work on this very table with this config."""
         decisive = {name: value for name, value in self.config.items() if name not in ("engine", "workers")}
-        digest = xxhash.xxh3_64(json.dumps([_LAYOUT, decisive, self.ranges]).encode())
+        digest = xxhash.xxh3_64(json.dumps([_LAYOUT, decisive, self.ranges, _named_files(self.settings)]).encode())
         with Path(self.data).open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()
+
+
+def _named_files(config: CurateConfig) -> list[tuple[str, int, int]]:
+    """Name, size and time of every local file that the configuration names: other content is other work."""
+    names = [item.path for item in config.decontamination.eval_sets] + [config.tokenizer] * bool(config.tokenizer)
+    found = [Path(match) for name in names for match in sorted(glob.glob(name, recursive=True))]
+    files = [file for path in found for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 
 def begin(plan: Plan, folder: Path) -> None:
@@ -113,7 +122,8 @@ def begin(plan: Plan, folder: Path) -> None:
     key = folder / "key"
     if key.exists() and key.read_text(encoding="utf-8") != plan.key:
         shutil.rmtree(folder)
-        plan_of.cache_clear()
+    plan_of.cache_clear()
+    _tools.cache_clear()
     write_json(folder / "plan.json", asdict(plan))
     key.write_text(plan.key, encoding="utf-8")
     _index_evaluation_texts(plan, folder)

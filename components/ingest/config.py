@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, WrapValidator, model_validator
+from pydantic import Field, WrapValidator, field_validator, model_validator
 
 from llm_flywheel.components.common.access import AccessConfig
 from llm_flywheel.components.common.config import InputPath, Section
@@ -18,6 +18,10 @@ def _remote_or_here(value: object, check: Callable[[object], str]) -> str:
 
 SourcePath = Annotated[InputPath, WrapValidator(_remote_or_here)]
 """An `InputPath`, or the address of a file on the web or of a data set on the Hugging Face Hub."""
+
+
+# What the steps themselves write into meta.
+_OWN_META = ("line", "split", "input_id")
 
 
 class Mapping(Section):
@@ -70,6 +74,14 @@ class IngestConfig(Section):
     )
     access: AccessConfig = Field(default=AccessConfig(), description="security level of the data and who may train")
     batch_rows: int = Field(default=5_000, ge=1, le=1_000_000, description="rows held in memory at a time")
+
+    @field_validator("keep_columns")
+    @classmethod
+    def _not_ours(cls, columns: list[str]) -> list[str]:
+        taken = [column for column in columns if column in _OWN_META]
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: meta holds something of its own under this name; rename the column")
+        return columns
 
     @model_validator(mode="after")
     def _one_way_to_name_columns(self) -> Self:

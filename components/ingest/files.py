@@ -143,6 +143,9 @@ def _expand(
         except FlywheelError as error:
             problems.append(f"{shown}: {error.what}{f' ({error.fix})' if error.fix else ''}")
             continue
+        except (ValueError, RuntimeError, OSError) as error:
+            problems.append(f"{shown}: not an address or path that can be read ({type(error).__name__})")
+            continue
         files = _data_files(located, split, result.ignored)
         if not files:
             what = "unknown kind of file; known are" if len(located) == 1 else "holds no file of a known kind:"
@@ -159,7 +162,7 @@ def _data_files(located: Sequence[_Located], split: str, ignored: list[str]) -> 
     files = []
     for item, kind in zip(located, kinds, strict=True):
         beside = kind == "text" and len(located) > 1 and (tables or item.path.stem.lower() in _NO_DATA)
-        if kind is None or beside:
+        if kind is None or beside or (tables and item.path.name == "manifest.json"):
             ignored.append(item.name)
         else:
             files.append(SourceFile(item.path, item.name, kind, split, item.revision, item.address))

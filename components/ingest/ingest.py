@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llm_flywheel.components.common.dataset import QUARANTINE_SCHEMA, TableWriter, row_id, write_manifest
+from llm_flywheel.components.common.access import access_of
+from llm_flywheel.components.common.dataset import (
+    QUARANTINE_SCHEMA,
+    TableWriter,
+    read_manifest,
+    row_id,
+    write_manifest,
+)
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.progress import Progress
 from llm_flywheel.components.common.settings import Settings
@@ -50,10 +57,13 @@ def run(config: IngestConfig, dataset: Path, quarantine: Path, report: Path | No
         FlywheelError: A path is missing (before anything is read), no row is usable, the mapping fits no file, or
             more than ``max_quarantine_share`` of the rows went to quarantine.
     """
+    # Rows of this run must never stand beside the manifest, and the level, of another one.
+    (dataset / "manifest.json").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="flywheel-ingest-") as scratch:
         files = Path(scratch) / "files"
         sources = find_files(config.paths, config.holdout_paths, files, round(config.max_download_gb * 1e9))
         with _few_collections():
+            _check_level(config, sources)
             result = _read_all(config, sources, dataset, quarantine, Path(scratch))
     _check_sums(result)
     _log(result)
@@ -185,8 +195,30 @@ class FileReader:
     def _meta(self, record: Record) -> str:
         own = {column: record.values.get(column) for column in self._config.keep_columns}
         kept = {column: value for column, value in own.items() if isinstance(value, str | int | float | bool)}
+        # A lone surrogate, which no UTF-8 file can hold, is shown as it was escaped.
+        kept = {
+            name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+            for name, value in kept.items()
+        }
         more = f", {json.dumps(kept)[1:-1]}" if kept else ""
         return f'{{"line": {record.line}{self._split}{more}}}'
+
+
+def _check_level(config: IngestConfig, sources: Sources) -> None:
+    """Refuse to read a dataset again under a lower level than its manifest says."""
+    for manifest in {file.path.parent / "manifest.json" for file in sources.files}:
+        try:
+            before = access_of(read_manifest(manifest.parent), manifest)
+        except FlywheelError:
+            continue  # none, or not ours
+        levels, level = before.levels, config.access.level
+        if before.level and (level not in levels or levels.index(level) < levels.index(before.level)):
+            raise FlywheelError(
+                f"this data is {before.level!r}, and ingest.access.level is {level or 'not set'!r}",
+                where=str(manifest.parent),
+                fix=f"set ingest.access.level to {before.level}",
+                reason="access_level",
+            )
 
 
 def _check_sums(result: IngestResult) -> None:

@@ -7,6 +7,7 @@ A reader never raises for what is in a file and never passes over anything but b
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -350,6 +351,7 @@ def _fed(lines: Lines, taken: list[str], max_chars: int) -> Iterator[str]:
 def _sniff(lines: Lines, knows_columns: KnowsColumns) -> str:
     """The delimiter under which the header has known columns; else the one that gives most rows the header's width."""
     head = lines.head(_SNIFFED_LINES)
+    csv.field_size_limit(sys.maxsize)
     best, best_score = _DELIMITERS[0], (False, 0.0, 0)
     for delimiter in _DELIMITERS:
         rows = [row for row in csv.reader(head, delimiter=delimiter) if row]

@@ -72,8 +72,10 @@ def without_secrets(url: str) -> str:
         return url
     head, mark, query = url.partition("?")
     scheme, _, rest = head.partition("://")
-    # A password that is not percent-encoded may hold a slash.
-    shown = f"{scheme}://{rest.rpartition('@')[2]}"
+    host, slash, path = rest.partition("/")
+    if "@" not in host and "@" in path and ":" in host and not host.rpartition(":")[2].isdigit():
+        host, slash, path = rest.rpartition("@")[2].partition("/")  # a password that holds a slash
+    shown = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
     pairs = [pair.partition("=") for pair in query.partition("#")[0].split("&")]
     hidden = [
         f"{key}=***" if value and (_SECRET.search(key) or len(value) > _SHOWN_VALUE) else f"{key}{equals}{value}"

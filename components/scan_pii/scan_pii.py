@@ -102,6 +102,7 @@ def run(config: ScanPiiConfig, dataset: Path, masked: Path, report: Path | None 
         FlywheelError: The input is no dataset or holds no rows, or a worker failed.
     """
     parent = read_manifest(dataset)
+    (masked / "manifest.json").unlink(missing_ok=True)
     ids, tally = _mask_table(config, dataset / "data.parquet", masked / "data.parquet")
     remaining = _count(config, masked / "data.parquet")
     verdict = decide(remaining, config.allowed_types)

@@ -241,3 +241,26 @@ def test_sampling_everything_away_is_an_error(dataset: Path, tmp_path: Path) -> 
     with pytest.raises(FlywheelError, match="is left to train on") as caught:
         run(CurateConfig(sampling=Sampling(weights={"elsewhere": 1, "*": 0})), dataset, tmp_path / "out")
     assert caught.value.where == "curate.sampling"
+
+
+def test_another_evaluation_set_is_other_work(dataset: Path, tmp_path: Path) -> None:
+    items = tmp_path / "eval.jsonl"
+    config = CurateConfig.model_validate({"decontamination": {"eval_sets": [str(items)]}})
+    items.write_text('{"question": "one"}\n')
+    before = Plan.of(config, dataset).key
+    assert Plan.of(config.model_copy(update={"workers": 2}), dataset).key == before
+    items.write_text('{"question": "one"}\n{"question": "two"}\n')
+    assert Plan.of(config, dataset).key != before
+
+
+def test_a_second_run_in_the_same_process_reads_its_own_evaluation_set(dataset: Path, tmp_path: Path) -> None:
+    items = tmp_path / "eval.jsonl"
+    config = CurateConfig.model_validate({"decontamination": {"eval_sets": [str(items)]}, "workers": 1})
+    found = []
+    for product in (3, 4):
+        items.write_text(json.dumps({"question": messy()[product]["messages"][0]["content"]}) + "\n")
+        run(config, dataset, tmp_path / f"out{product}", work=tmp_path / "work", shard_rows=100)
+        dropped = pq.read_table(tmp_path / f"out{product}" / "dropped.parquet").to_pylist()
+        found.append([item["id"] for item in dropped if item["reason"] == "contaminated"])
+    assert found[0] != found[1]
+    assert all(found)

@@ -172,6 +172,7 @@ def test_credentials_are_sent_to_their_own_server_and_shown_nowhere(web: Web, tm
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
+        ("https://cdn.example.com/npm/@scope/pkg@1.0/a.csv", "https://cdn.example.com/npm/@scope/pkg@1.0/a.csv"),
         ("https://host/a.csv", "https://host/a.csv"),
         ("https://kim:a/b@c@host/a.csv?x=1&x-token=2", "https://host/a.csv?x=1&x-token=***"),
         ("https://host/a?q=" + "x" * 30, "https://host/a?q=***"),
