@@ -90,9 +90,11 @@ def hub() -> Iterator[str]:
 
 
 def ingest(hub: str, folder: Path, *uris: str, **environment: str) -> Any:
+    # Another test may have left HF_HUB_OFFLINE behind.
+    home = {"HF_HOME": str(folder / "hf")}
     done = subprocess.run(
         [sys.executable, "-c", INGEST, str(folder), *uris],
-        env={**os.environ, "HF_HOME": str(folder / "hf"), "HF_ENDPOINT": hub, "HF_TOKEN": "", **environment},
+        env={**os.environ, "HF_HUB_OFFLINE": "0", **home, "HF_ENDPOINT": hub, "HF_TOKEN": "", **environment},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
