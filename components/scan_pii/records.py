@@ -16,7 +16,7 @@ from llm_flywheel.components.scan_pii.spans import Span
 TEXT_COLUMN = "text"
 # Columns with a list of messages, and where a message has its text (OpenAI, ShareGPT).
 CHATS = {"messages": "content", "conversations": "value"}
-_STRING_OR_SIGN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],]', re.DOTALL)
+_STRING_OR_SIGN = re.compile(r'"(?:[^"\\]++|\\.)*"|[{}\[\],]', re.DOTALL)
 
 Path = tuple[str | int, ...]
 Texts = dict[Path, str]

@@ -12,7 +12,7 @@ from llm_flywheel.components.scan_pii.spans import Span
 _INSERT = re.compile(r"\(([\w ,\"`\[\]]{3,1000})\)\s{0,8}VALUES\s{0,8}(?=\()", re.IGNORECASE)
 # A string with '' or \\' in it; or a number, a word, a call.
 _VALUE = re.compile(
-    r"\s{0,64}(?:[A-Z]?'(?P<quoted>(?:[^'\\]|''|\\.){0,4096}+)'"
+    r"\s{0,64}(?:[A-Z]?'(?P<quoted>(?:[^'\\]|''|\\.){0,4096})'"
     r"|(?P<bare>[^',()]{0,512}+(?:\([^()]{0,256}+\)[^',()]{0,64}+)?))\s{0,64}(?P<end>[,)])",
     re.DOTALL,
 )

@@ -26,9 +26,9 @@ _OTHER = re.compile(
 )
 # A call, an attribute, an assignment, a comparison.
 _CODE = re.compile(
-    r"[A-Za-z_]\w*+(?:(?:\.|->|::)[A-Za-z_]\w*+)*+(?:[(\[]|->)|[A-Za-z_]++(?:\.[A-Za-z_]\w*+)++[;,]?$"
+    r"[A-Za-z_]\w*+(?:(?:\.|->|::)[A-Za-z_]\w*+)*(?:[(\[]|->)|[A-Za-z_]++(?:\.[A-Za-z_]\w*+)+[;,]?$"
     # The last is a cmdlet of PowerShell.
-    r"|\w++(?:\.[A-Za-z_]++)++[;,]?$|\w++\)[.\[]|[A-Za-z_]\w*+(?:={1,2}[A-Za-z(\"'\[]|\|\|)|[!=]=|=>|[^\[]*\]\{|\[\^|[A-Z][a-z]{2,9}(?:To|From)?-[A-Z][A-Za-z]{2,30}$",
+    r"|\w++(?:\.[A-Za-z_]++)+[;,]?$|\w++\)[.\[]|[A-Za-z_]\w*+(?:={1,2}[A-Za-z(\"'\[]|\|\|)|[!=]=|=>|[^\[]*\]\{|\[\^|[A-Z][a-z]{2,9}(?:To|From)?-[A-Z][A-Za-z]{2,30}$",
     re.ASCII,
 )
 # Names: words with numbers between separators, and CamelCase.

@@ -11,8 +11,8 @@ from llm_flywheel.components.scan_pii.rules import fields
 from llm_flywheel.components.scan_pii.spans import Span
 
 # A name, or nothing as above the row numbers of pandas.
-_LABEL = r"""[ ]*+(?:["']?[#*]?[ ]?[\w가-힣][\w ./()#*:?&%'-]{0,39}+["']?+[ ]*+)?+"""
-_HEADER = re.compile(rf"\|?{_LABEL}(?P<sign>[,;\t|])(?:{_LABEL}(?P=sign)){{0,100}}+{_LABEL}(?=\r?\n)")
+_LABEL = r"""[ ]*+(?:["']?[#*]?[ ]?[\w가-힣][\w ./()#*:?&%'-]{0,39}+["']?+[ ]*+)?"""
+_HEADER = re.compile(rf"\|?{_LABEL}(?P<sign>[,;\t|])(?:{_LABEL}(?P=sign)){{0,100}}{_LABEL}(?=\r?\n)")
 _NEXT_HEADER = re.compile("\n" + _HEADER.pattern)
 _NUMBER = re.compile("[0-9]{3}")
 _RULER = re.compile(r"[-+:| ]{3,}")
