@@ -4,8 +4,6 @@ import importlib
 import json
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +16,7 @@ import xxhash
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.files import write_json
 from llm_flywheel.components.common.progress import Progress
-from llm_flywheel.components.scan_pii.parallel import available_cores
+from llm_flywheel.components.common.workers import available_cores, end_with_parent, submit
 
 _BLOCK_BYTES = 1 << 20
 
@@ -138,7 +136,7 @@ class Pool:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), _start)
         try:
-            for future in as_completed([self._pool.submit(task.do) for task in tasks]):
+            for future in as_completed([submit(self._pool, task.do) for task in tasks]):
                 yield future.result()
         except BrokenProcessPool:
             raise FlywheelError(
@@ -159,21 +157,12 @@ class Pool:
 
 
 def _start() -> None:
-    # Ctrl-C is for the parent, which ends its workers; and a parent that is killed must not leave them behind.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     # One process per core: threads of their own would only get in each other's way.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     import pyarrow as pa
 
     pa.set_cpu_count(1)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 class Ray:

@@ -1,9 +1,6 @@
 """Work on all cores: results in the order of the jobs, a few jobs in memory, no traceback when a process dies."""
 
 import multiprocessing
-import os
-import signal
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.workers import available_cores, end_with_parent, submit
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -21,7 +19,6 @@ Result = TypeVar("Result")
 # With fewer jobs than this a second process costs more, about half a second, than it saves.
 _WORTH_A_PROCESS = 8
 _IN_FLIGHT_PER_WORKER = 3
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class _Failed(NamedTuple):
@@ -58,16 +55,6 @@ def ordered(
     return _in_processes(make, jobs, workers) if workers > 1 else _here(make, jobs)
 
 
-def available_cores() -> int:
-    """Cores this process may use: its affinity, and the CPU limit of its container (cgroup v2)."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text(encoding="utf-8").split()
-        return max(1, min(cores, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        return cores
-
-
 def _here(make: Callable[[], Callable[[Job], Result]], jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
     work = make()
     for job in jobs:
@@ -82,13 +69,7 @@ def _in_processes(
     waiting: deque[tuple[Job, Future[Result | _Failed]]] = deque()
     try:
         for job in jobs:
-            # It starts a worker, where Ctrl-C would print a traceback until `_start` runs: blocked, the signal waits in
-            # this process and is never seen in the worker, which inherits the mask.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                future = pool.submit(_do, job)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            future = submit(pool, _do, job)
             waiting.append((job, future))
             if len(waiting) >= workers * _IN_FLIGHT_PER_WORKER:
                 done, future = waiting.popleft()
@@ -108,17 +89,8 @@ def _in_processes(
 
 def _start(make: Callable[[], Callable[[Any], Any]]) -> None:
     global _work
-    # Ctrl-C is for the parent, which ends its workers; and a parent that is killed must not leave them behind.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _work = make()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _do(job: Any) -> Any:

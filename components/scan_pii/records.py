@@ -63,7 +63,8 @@ def parse(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; raises Unscannable when a key stands twice."""
     value = dict(pairs)
     if len(value) != len(pairs):
         raise Unscannable("repeated_key", "a key stands twice in one object")
@@ -74,7 +75,7 @@ def _no_json(constant: str) -> None:
     raise ValueError(constant)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_no_json)
+_DECODER = json.JSONDecoder(object_pairs_hook=without_repeats, parse_constant=_no_json)
 
 
 def dump(value: Any) -> str:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from llm_flywheel.components.common.dataset import MESSAGE, row_id
 from llm_flywheel.components.scan_pii.operators import Masker
+from llm_flywheel.components.scan_pii.records import Unscannable, without_repeats
 from llm_flywheel.components.scan_pii.scanner import Scanner
 from llm_flywheel.components.scan_pii.spans import PiiType, Span
 from llm_flywheel.components.scan_pii.tally import Tally
@@ -130,22 +131,15 @@ def _with_contents(messages: pa.ListArray, contents: Sequence[str]) -> pa.ListAr
 def _map_meta(meta: str, change: Callable[[str], str]) -> str:
     """Apply ``change`` to every text inside a JSON object; equal text comes back when nothing changed."""
     try:
-        value = json.loads(meta, object_pairs_hook=_without_repeats)
+        value = json.loads(meta, object_pairs_hook=without_repeats)
         mapped = _map_values(value, change, 0)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, Unscannable):
         return change(meta)
     if mapped == value:
         return meta
     text = json.dumps(mapped, ensure_ascii=False)
     # A lone surrogate, which JSON can escape, has no place in a Parquet string.
     return text if text.encode("utf-8", "replace").decode() == text else json.dumps(mapped)
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key stands twice: of its values only the last would be looked at")
-    return value
 
 
 def _map_values(value: Any, change: Callable[[str], str], depth: int) -> Any:

@@ -47,11 +47,10 @@ def open_at(text: str, at: int) -> tuple[str, int]:
     Returns:
         The list with VALUES, empty when no INSERT goes on or it stands behind ``at``; and the position.
     """
-    insert = None
-    for insert in _INSERT.finditer(text):  # noqa: B007 - the last one
-        pass
-    if insert is None or at <= insert.start():
+    inserts = list(_INSERT.finditer(text))
+    if not inserts or at <= inserts[-1].start():
         return "", at
+    insert = inserts[-1]
     rows = list(_rows(text, insert))
     if not rows:
         return "", at

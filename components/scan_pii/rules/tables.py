@@ -6,6 +6,7 @@ Each cell is read with the header of its column, as `fields.read` says.
 import re
 from collections.abc import Iterator
 from itertools import accumulate
+from typing import NamedTuple
 
 from llm_flywheel.components.scan_pii.rules import fields
 from llm_flywheel.components.scan_pii.spans import Span
@@ -29,11 +30,10 @@ def find(text: str) -> Iterator[Span]:
     Args:
         text: Folded text.
     """
-    for header, rows, _ in _tables(text):
-        labels = [label for _, label in _cells(header.group(), 0, header["sign"])]
-        for row in rows:
+    for table in _tables(text):
+        for row in table.rows:
             # The last row of a text that still goes on may be a part of one.
-            for (start, cell), label in zip(row, labels, strict=False):
+            for (start, cell), label in zip(row, table.labels, strict=False):
                 yield from fields.read(label, start, cell)
 
 
@@ -47,28 +47,37 @@ def open_at(text: str, at: int) -> tuple[str, int]:
     Returns:
         The row with its line break, empty when no table goes on or it stands behind ``at``; and the position.
     """
-    for header, _, end in _tables(text):
-        if header.start() < at and text.find("\n", end + 1) < 0:
+    for table in _tables(text):
+        header = table.header
+        if header.start() < at and text.find("\n", table.end + 1) < 0:
             return header.group().lstrip("\n") + "\n", text.rfind("\n", max(0, at - _LONGEST_ROW), at) + 1 or at
     return "", at
 
 
-def _tables(text: str) -> Iterator[tuple[re.Match[str], list[Row], int]]:
-    """Tables with a label in their first row: that row, the rows below, and where the last one ends."""
+class _Table(NamedTuple):
+    """A table: its first row, the labels in it, the rows below, and where the last one ends."""
+
+    header: re.Match[str]
+    labels: list[str]
+    rows: list[Row]
+    end: int
+
+
+def _tables(text: str) -> Iterator[_Table]:
+    """Tables with a label in their first row."""
     header = _HEADER.match(text) or _NEXT_HEADER.search(text)
     while header:
         end = header.end()
         labels = [label for _, label in _cells(header.group(), 0, header["sign"])]
         if not _NUMBER.search(header.group()) and any(map(fields.is_label, labels)):
-            rows, end = _rows(text, header)
-            yield header, rows, end
+            rows, end = _rows(text, header, len(labels))
+            yield _Table(header, labels, rows, end)
         header = _NEXT_HEADER.search(text, end)
 
 
-def _rows(text: str, header: re.Match[str]) -> tuple[list[Row], int]:
-    """The rows below the header that have its number of cells, and where the last one ends; a ruler has no cells."""
+def _rows(text: str, header: re.Match[str], wanted: int) -> tuple[list[Row], int]:
+    """The rows below the header that have ``wanted`` cells, and where the last one ends; a ruler has no cells."""
     sign, end = header["sign"], header.end()
-    wanted = len(_cells(header.group(), 0, sign))
     rows: list[Row] = []
     while (start := text.find("\n", end) + 1) > 0:
         stop = text.find("\n", start)
