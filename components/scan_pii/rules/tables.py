@@ -50,7 +50,8 @@ def open_at(text: str, at: int) -> tuple[str, int]:
     for table in _tables(text):
         header = table.header
         if header.start() < at and text.find("\n", table.end + 1) < 0:
-            return header.group().lstrip("\n") + "\n", text.rfind("\n", max(0, at - _LONGEST_ROW), at) + 1 or at
+            row = text.rfind("\n", max(0, at - _LONGEST_ROW), at) + 1 or at
+            return header.group().lstrip("\n") + "\n", max(row, text.find("\n", header.end()) + 1)
     return "", at
 
 
