@@ -39,8 +39,8 @@ lock: | $(UV) ## resolve requirements/*.txt again
 	$(PIN) $(EXTRAS:%=--extra %) $(LOCK_FLAGS) -o requirements/lock.txt
 	$(PIN) --extra pipelines --extra postgres --constraints requirements/lock.txt -o requirements/core.txt
 	$(PIN) $(TRAINER_EXTRAS:%=--extra %) --constraints requirements/lock.txt -o requirements/trainer.txt
-	cd benchmarks/pii && $(CURDIR)/$(UV) pip compile requirements.in --quiet --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --no-header --no-annotate --python-version 3.11 -o requirements.txt
+	for peers in benchmarks/*/requirements.in; do $(UV) pip compile $$peers --quiet --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-header --no-annotate --python-version 3.11 -o $${peers%.in}.txt; done
 
 .PHONY: demo
 demo: install ## run the whole flywheel on this machine
@@ -51,7 +51,7 @@ demo: install ## run the whole flywheel on this machine
 
 .PHONY: types
 types: install .types ## mypy, strict
-	$(BIN)/mypy $(CODE:%=-p llm_flywheel.%) -p benchmarks.pii
+	$(BIN)/mypy $(CODE:%=-p llm_flywheel.%) -p benchmarks.lines -p benchmarks.pii -p benchmarks.dedup
 
 .PHONY: check-py
 check-py: install ## ruff on FILES
@@ -75,7 +75,7 @@ test: install test-programs ## the tests
 	$(BIN)/pytest
 
 BENCH_DATA ?= ../shared/data
-.cache/bench/pii/installed: benchmarks/pii/requirements.txt | .venv/installed
+.cache/bench/%/installed: benchmarks/%/requirements.txt | .venv/installed
 	$(UV) venv --quiet --clear --python $(BIN)/python $(@D)
 	$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes --no-deps -r $<
 	@touch $@
@@ -83,6 +83,10 @@ BENCH_DATA ?= ../shared/data
 .PHONY: bench-pii
 bench-pii: install .cache/bench/pii/installed ## the PII scanner beside Presidio: speed, F1, leak
 	@$(BIN)/python -m benchmarks.pii.bench --data $(BENCH_DATA) --peer-python .cache/bench/pii/bin/python
+
+.PHONY: bench-dedup
+bench-dedup: install .cache/bench/dedup/installed ## near-duplicates beside rensa and datasketch: speed, memory, F1
+	@$(BIN)/python -m benchmarks.dedup.bench --peer-python .cache/bench/dedup/bin/python
 
 .PHONY: compile
 compile: install ## compile every pipeline to pipelines/compiled/

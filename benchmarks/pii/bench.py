@@ -14,13 +14,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from benchmarks.lines import Goal, Lines
 from benchmarks.pii.score import OTHER, Document, Mark, Score, read_gold, score
 from llm_flywheel.components.scan_pii.custom import CustomPattern, CustomRecogniser
 from llm_flywheel.components.scan_pii.presidio_names import our_types
 from llm_flywheel.components.scan_pii.scanner import Scanner
 
+LINES = Lines("pii")
 PEERS = {"presidio+kr": "kr", "presidio trimmed": "trimmed"}
 ROUNDS = 5
 PEER_DOCUMENTS = 600
@@ -79,43 +81,12 @@ class Peer:
         return answer
 
 
-class Goal(NamedTuple):
-    """A bound of the issue.
-
-    Attributes:
-        name: What is bounded.
-        value: What was measured.
-        target: The bound.
-        at_most: Whether it is an upper bound.
-        aim: What we would like beyond it.
-    """
-
-    name: str
-    value: float
-    target: float
-    at_most: bool = False
-    aim: float | None = None
-
-    @property
-    def missed_by(self) -> float:
-        """0 when it is met."""
-        return max(0.0, self.value - self.target if self.at_most else self.target - self.value)
-
-
 def ours(texts: Sequence[str], scan_all: Callable[[Sequence[str]], Any]) -> tuple[float, list[list[Mark]]]:
     """CPU seconds, and the spans of every text."""
     started = time.process_time()
     found = scan_all(texts)
     cpu_s = time.process_time() - started
     return cpu_s, [[Mark(span.start, span.end, span.type) for span in spans] for spans in found]
-
-
-def emit(metric: str, value: float, unit: str, peer: str | None = None, peer_value: float | None = None) -> None:
-    """Print one measurement; its ratio is ours over the peer's."""
-    ratio = value / peer_value if peer_value else None
-    numbers = [None if number is None else float(f"{number:.5g}") for number in (value, peer_value, ratio)]
-    line = {"bench": "pii", "metric": metric, "value": numbers[0], "unit": unit}
-    print(json.dumps({**line, "peer": peer, "peer_value": numbers[1], "ratio": numbers[2]}), flush=True)
 
 
 def compare(name: str, documents: Sequence[Document], peers: dict[str, Peer]) -> tuple[Score, dict[str, float]]:
@@ -150,14 +121,16 @@ def compare(name: str, documents: Sequence[Document], peers: dict[str, Peer]) ->
     ids = [document.id for document in documents]
     scores = {who: score(few, dict(zip(ids, found, strict=False))) for who, found in spans.items()}
     for who in peers:
-        emit(f"{name}.docs_per_cpu_s", speed["ours"], "docs/CPU-s", who, speed[who])
-        emit(f"{name}.one_by_one.docs_per_cpu_s", speed["ours one by one"], "docs/CPU-s", who, speed[who])
-        emit(f"{name}.mb_per_cpu_s", speed["ours"] * size, "MB/CPU-s", who, speed[who] * few_size)
+        LINES.emit(f"{name}.docs_per_cpu_s", speed["ours"], "docs/CPU-s", who, speed[who])
+        LINES.emit(f"{name}.one_by_one.docs_per_cpu_s", speed["ours one by one"], "docs/CPU-s", who, speed[who])
+        LINES.emit(f"{name}.mb_per_cpu_s", speed["ours"] * size, "MB/CPU-s", who, speed[who] * few_size)
         for metric, value in qualities(scores["ours"]):
-            emit(f"{name}.first{len(few)}.{metric}", value, "share", who, dict(qualities(scores[who])).get(metric, 0.0))
+            LINES.emit(
+                f"{name}.first{len(few)}.{metric}", value, "share", who, dict(qualities(scores[who])).get(metric, 0.0)
+            )
     full = score(documents, dict(zip(ids, spans["ours"], strict=True)))
     for metric, value in qualities(full):
-        emit(f"{name}.all{len(texts)}.{metric}", value, "share")
+        LINES.emit(f"{name}.all{len(texts)}.{metric}", value, "share")
     return full, {who: speed["ours"] / speed[who] for who in peers}
 
 
@@ -189,7 +162,7 @@ def flatness(texts: Sequence[str]) -> float:
     scan = Scanner().scan_all
     one, many = alternating(lambda: ours([line], scan)[0], lambda: ours(short, scan)[0])
     megabytes = LONG_BYTES / 1e6
-    emit("line_10mb.mb_per_cpu_s", megabytes / one, "MB/CPU-s", "ours on 1 KB documents", megabytes / many)
+    LINES.emit("line_10mb.mb_per_cpu_s", megabytes / one, "MB/CPU-s", "ours on 1 KB documents", megabytes / many)
     return many / one
 
 
@@ -213,7 +186,7 @@ def custom_cost(texts: Sequence[str]) -> float:
     custom, plain = Scanner(custom=recognisers).scan_all, Scanner().scan_all
     with_custom, without = alternating(lambda: ours(texts, custom)[0], lambda: ours(texts, plain)[0])
     count = len(texts)
-    emit("custom_100.docs_per_cpu_s", count / with_custom, "docs/CPU-s", "ours without", count / without)
+    LINES.emit("custom_100.docs_per_cpu_s", count / with_custom, "docs/CPU-s", "ours without", count / without)
     return with_custom / without
 
 
@@ -222,9 +195,9 @@ def start_up(peers: dict[str, Peer]) -> int:
     runs = [json.loads(subprocess.check_output([sys.executable, "-c", START])) for _ in range(5)]
     seconds = statistics.median(run[0] for run in runs)
     for who, peer in peers.items():
-        emit("start_up", seconds, "CPU-s", who, peer.start_cpu_s)
+        LINES.emit("start_up", seconds, "CPU-s", who, peer.start_cpu_s)
     heavy: list[str] = runs[0][1]
-    emit("start_up.heavy_imports", len(heavy), "libraries")
+    LINES.emit("start_up.heavy_imports", len(heavy), "libraries")
     return len(heavy)
 
 
@@ -279,13 +252,7 @@ def main() -> None:
         Goal("cost with 100 custom recognisers over none", custom, 2, at_most=True),
         Goal("heavy libraries imported by the scanner", heavy, 0, at_most=True),
     )
-    for goal in goals:
-        met = goal.missed_by == 0
-        line = {"goal": goal.name, "value": float(f"{goal.value:.5g}"), "target": goal.target, "aim": goal.aim}
-        print(json.dumps({"bench": "pii", **line, "met": met, "missed_by": float(f"{goal.missed_by:.3g}")}))
-        bound = f"{'at most' if goal.at_most else 'at least'} {goal.target:g}"
-        verdict = "met" if met else f"missed by {goal.missed_by:.3g}"
-        print(f"goal {goal.name}: {goal.value:.4g} ({bound}): {verdict}", file=sys.stderr)
+    LINES.goals(goals)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from llm_flywheel.components.common.files import write_json
 from llm_flywheel.components.curate.config import CurateConfig
 from llm_flywheel.components.curate.duplicates import find_pairs
 from llm_flywheel.components.curate.executors import Executor
+from llm_flywheel.components.curate.kernels import I64
 from llm_flywheel.components.curate.neighbours import clusters, first_of_each
 from llm_flywheel.components.curate.sampling import balance
 from llm_flywheel.components.curate.shards import clean_tasks, facts, plan_of
-from llm_flywheel.components.curate.shingles import I64
 from llm_flywheel.components.curate.split import assign_splits
 
 _REASONS = ("exact_duplicate", "leaks_into_test", "contaminated", "near_duplicate", "sampled_out")

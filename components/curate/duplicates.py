@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_flywheel.components.curate.executors import Executor, Task, perform
+from llm_flywheel.components.curate.kernels import I64, U8, U32
 from llm_flywheel.components.curate.neighbours import (
     F64,
-    U8,
-    U32,
     Pairs,
     Search,
     banding,
@@ -24,7 +23,7 @@ from llm_flywheel.components.curate.neighbours import (
     signature_bytes,
 )
 from llm_flywheel.components.curate.shards import SetsOnDisk, clean_tasks, facts, plan_of, sketches_of, stems
-from llm_flywheel.components.curate.shingles import I64, batches
+from llm_flywheel.components.curate.shingles import batches
 
 _TITLES = {"leaks": "leaks into the test split", "near": "near-duplicates", "split": "similar questions"}
 _KEYS_PER_TASK = 2_000_000
@@ -60,11 +59,11 @@ class OnDisk:
         Where both parts are at least t alike, so is their disjoint union: the search misses no pair.
         """
         if self._answers is None:
-            return _jaccard(self._user, self._order[left], self._order[right])
+            return _jaccard(self._user, self._order[left], self._order[right], self.threshold)
         similarity = np.zeros(len(left))
         chosen = np.flatnonzero(self._system[left] == self._system[right])
         for sets in (self._user, self._answers):
-            own = _jaccard(sets, self._order[left[chosen]], self._order[right[chosen]])
+            own = _jaccard(sets, self._order[left[chosen]], self._order[right[chosen]], self.threshold)
             similarity[chosen] = own if sets is self._user else np.minimum(similarity[chosen], own)
             similarity[chosen[own < self.threshold]] = 0
             chosen = chosen[own >= self.threshold]
@@ -78,11 +77,11 @@ class OnDisk:
         return asked
 
 
-def _jaccard(sets: SetsOnDisk, left: I64, right: I64) -> F64:
+def _jaccard(sets: SetsOnDisk, left: I64, right: I64, least: float) -> F64:
     parts = [np.empty(0)]
     for begin, end in batches(sets.sizes[left] + sets.sizes[right]):
         rows, places = np.unique(np.concatenate([left[begin:end], right[begin:end]]), return_inverse=True)
-        parts.append(sets.take(rows).jaccard(*places.reshape(2, -1)))
+        parts.append(sets.take(rows).jaccard(places[: end - begin], places[end - begin :], least))
     return np.concatenate(parts)
 
 

@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_flywheel.components.curate.shingles import I64, ShingleSets, mix
+from llm_flywheel.components.curate import kernels
+from llm_flywheel.components.curate.kernels import I64, U8, U32
+from llm_flywheel.components.curate.shingles import ShingleSets
 
-U8 = NDArray[np.uint8]
-U32 = NDArray[np.uint32]
 F64 = NDArray[np.float64]
 
 _MOST_HASHES = 256
@@ -28,8 +28,6 @@ _ALL_PAIRS_SIZE = 128
 _LEADERS = 32
 _CANDIDATES_AT_A_TIME = 400_000
 _PAIRS_AT_A_TIME = 20_000
-# Shingles that stay in a core's own cache while all hashes of them are made.
-_SHINGLES_AT_A_TIME = 1 << 15
 # How many of the four bit pairs of a byte are not zero.
 _DIFFERENT = np.array([sum((byte >> at) & 3 != 0 for at in (0, 2, 4, 6)) for byte in range(256)], np.uint8)
 
@@ -72,7 +70,10 @@ class Sketches(Protocol):
         ...
 
     def similarity(self, left: I64, right: I64) -> F64:
-        """Shape (pairs): what decides; at most the Jaccard similarity of the sets behind the signatures."""
+        """Shape (pairs): what decides; at most the Jaccard similarity of the sets behind the signatures.
+
+        Below the threshold of the search any number below it will do.
+        """
         ...
 
     def wanted(self, left: I64, right: I64) -> NDArray[np.bool_]:
@@ -101,26 +102,6 @@ def signature_bytes(threshold: float) -> int:
     return -(-bands * rows // 4)
 
 
-def minhash(sets: ShingleSets, hashes: int) -> U32:
-    """Signatures, shape (hashes, texts): least values of linear permutations of 32 bits (Bohman et al. 2000)."""
-    constants = mix(np.arange(1, 2 * hashes + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)).astype(np.uint32)
-    factors, addends = constants[:hashes] | np.uint32(1), constants[hashes:]
-    shingles = (sets.values >> np.uint64(16)).astype(np.uint32)
-    signatures = np.empty((hashes, len(sets)), np.uint32)
-    begin = 0
-    while begin < len(sets):
-        first = sets.offsets[begin]
-        end = max(begin + 1, int(np.searchsorted(sets.offsets, first + _SHINGLES_AT_A_TIME, "right")) - 1)
-        some, starts = shingles[first : sets.offsets[end]], sets.offsets[begin:end] - first
-        values = np.empty_like(some)
-        for index in range(hashes):
-            np.multiply(some, factors[index], out=values)
-            np.add(values, addends[index], out=values)
-            np.minimum.reduceat(values, starts, out=signatures[index, begin:end])
-        begin = end
-    return signatures
-
-
 @dataclass(frozen=True, eq=False)
 class Sketch:
     """Band keys and short signatures of some texts.
@@ -137,25 +118,19 @@ class Sketch:
 def sketch(sets: ShingleSets, threshold: float) -> Sketch:
     """Prepare texts for a search at ``threshold``."""
     bands, rows = banding(threshold)
-    full = minhash(sets, bands * rows)
+    numbers = [kernels.mix(np.uint64(number)) for number in range(1, 2 * bands * rows + 1)]
+    factors, addends = np.array(numbers, np.uint64).astype(np.uint32).reshape(2, -1)
     keys = np.empty((bands, len(sets)), np.uint32)
-    for band in range(bands):
-        key = np.zeros(len(sets), np.uint64)
-        for row in full[band * rows : (band + 1) * rows]:
-            key = mix(key * np.uint64(0x9E3779B97F4A7C15) + row)
-        keys[band] = key >> np.uint64(32)
-    # The low bits of a product hang on the low bits of its factors alone, the high ones of a minimum are mostly zero.
-    bits = ((full * np.uint32(0x9E3779B1)) >> np.uint32(30)).astype(np.uint8)
-    bits = np.concatenate([bits, np.zeros((-len(bits) % 4, len(sets)), np.uint8)])
-    packed = bits[0::4] | bits[1::4] << 2 | bits[2::4] << 4 | bits[3::4] << 6
-    return Sketch(keys, np.ascontiguousarray(packed.T))
+    signatures = np.empty((len(sets), signature_bytes(threshold)), np.uint8)
+    kernels.sketches(sets.values, sets.offsets, factors | np.uint32(1), addends, rows, keys, signatures)
+    return Sketch(keys, signatures)
 
 
 class InMemory:
     """The `Sketches` of sets in memory."""
 
     def __init__(self, sets: ShingleSets, threshold: float) -> None:
-        self._sets = sets
+        self._sets, self._threshold = sets, threshold
         self._sketch = sketch(sets, threshold)
 
     def keys(self, band: int) -> U32:
@@ -169,7 +144,7 @@ class InMemory:
 
     def similarity(self, left: I64, right: I64) -> F64:
         """See `Sketches`."""
-        return self._sets.jaccard(left, right)
+        return self._sets.jaccard(left, right, self._threshold)
 
     def wanted(self, left: I64, right: I64) -> NDArray[np.bool_]:
         """See `Sketches`."""

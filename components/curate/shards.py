@@ -30,11 +30,12 @@ from llm_flywheel.components.curate.config import CurateConfig
 from llm_flywheel.components.curate.decontaminate import Contamination, Item
 from llm_flywheel.components.curate.executors import Task
 from llm_flywheel.components.curate.filters import Filter, filters_for
+from llm_flywheel.components.curate.kernels import I64
 from llm_flywheel.components.curate.neighbours import sketch
 from llm_flywheel.components.curate.quality import token_counter
 from llm_flywheel.components.curate.rows import Drop, Row, clean, from_record, is_held_out
 from llm_flywheel.components.curate.sampling import group_of
-from llm_flywheel.components.curate.shingles import I64, ShingleSets, joined, shingle_sets
+from llm_flywheel.components.curate.shingles import ShingleSets, joined, shingle_sets
 
 ROWS_PER_SHARD = 20_000
 _SHARD_BYTES = 32 << 20
@@ -59,7 +60,7 @@ _FACTS = pa.schema(
 )
 _DROPPED = pa.schema([("position", pa.int64()), *DROPPED_SCHEMA, ("source", pa.string())])
 # Bump it when the same input and config give other files: work in progress of an older version is then not used.
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 @dataclass(frozen=True)

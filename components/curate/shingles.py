@@ -1,30 +1,18 @@
-"""Word shingles of many texts at once, as sorted sets of 64-bit hashes in numpy arrays."""
+"""Word shingles of many texts at once, as sorted sets of 48-bit hashes in numpy arrays."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import polars as pl
-import xxhash
 from numpy.typing import NDArray
 
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
+from llm_flywheel.components.curate import kernels
+from llm_flywheel.components.curate.kernels import I64, U64
 
-# A hash keeps 48 bits, so that a text's or pair's number fits beside it and one sort does for all; two texts of 1,000
-# words agree in a shingle by chance once in 300 million pairs.
-_HASH_BITS = np.uint64(48)
 _PAIRS_AT_A_TIME = 1 << 16
+_TEXTS_AT_A_TIME = 500  # what stays in the cache of a core; a text's number has 16 bits
 _SHINGLES_AT_A_TIME = 1 << 21
-
-
-def mix(values: U64) -> U64:
-    """Scramble 64-bit values (the finaliser of splitmix64, Steele et al. 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: U64 = values ^ (values >> np.uint64(31))
-    return mixed
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,30 +42,20 @@ class ShingleSets:
         np.cumsum(sizes, out=offsets[1:])
         return ShingleSets(offsets, self.values[_places(self.offsets[texts], sizes)])
 
-    def jaccard(self, left: I64, right: I64) -> NDArray[np.float64]:
+    def jaccard(self, left: I64, right: I64, least: float = 0) -> NDArray[np.float64]:
         """Jaccard similarity of pairs of texts.
 
         Args:
             left: Shape (pairs): indices of texts.
             right: Shape (pairs).
+            least: For pairs below it, any number below it will do.
 
         Returns:
             Shape (pairs): size of the intersection over size of the union.
         """
-        parts = [
-            self._jaccard(left[begin:end], right[begin:end])
-            for begin, end in batches(self.sizes[left] + self.sizes[right])
-        ]
-        return np.concatenate(parts) if parts else np.empty(0)
-
-    def _jaccard(self, left: I64, right: I64) -> NDArray[np.float64]:
-        # A shingle of both sides stands twice when all (pair, shingle) are sorted.
-        sides = [self.take(left), self.take(right)]
-        pairs = np.arange(len(left), dtype=np.uint64) << _HASH_BITS
-        both = np.sort(np.concatenate([np.repeat(pairs, side.sizes) | side.values for side in sides]))
-        twice = both[1:][both[1:] == both[:-1]] >> _HASH_BITS
-        common = np.bincount(twice.astype(np.int64), minlength=len(left))
-        similarity: NDArray[np.float64] = common / (sides[0].sizes + sides[1].sizes - common)
+        common = np.empty(len(left), np.int64)
+        kernels.common(self.values, self.offsets, left, right, float(least), common)
+        similarity: NDArray[np.float64] = common / (self.sizes[left] + self.sizes[right] - common)
         return similarity
 
 
@@ -103,55 +81,45 @@ def shingle_sets(texts: Sequence[str], words: int) -> ShingleSets:
     """Shingles of ``words`` consecutive words; letter case and punctuation do not count.
 
     A text with fewer words is one shingle; a text without any letter or digit is one shingle of its own characters.
+
+    Args:
+        texts: Any texts.
+        words: At least one.
     """
-    hashes, counts = _word_hashes(texts)
-    starts = np.cumsum(counts) - counts
-    spans = np.minimum(counts, words)
-    sizes = counts - spans + 1
-    text = np.repeat(np.arange(len(counts)), sizes)
-    first = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(starts, sizes)
-    span = spans[text]
-    values = np.zeros(len(first), np.uint64)
-    for position in range(words):
-        inside = position < span
-        values[inside] = mix(values[inside] * np.uint64(0x9E3779B97F4A7C15) + hashes[first[inside] + position])
-    return _as_sets(text, values, len(counts))
+    parts = []
+    for begin in range(0, len(texts), _TEXTS_AT_A_TIME):
+        some = texts[begin : begin + _TEXTS_AT_A_TIME]
+        characters = np.frombuffer("".join(some).encode("utf-32-le", "surrogatepass"), np.uint32)
+        offsets = np.cumsum([0, *map(len, some)])
+        codes = np.empty(len(characters) // 2 + len(some), np.uint64)
+        made = kernels.shingles(characters, offsets, kernels.letters(), words, codes)
+        parts.append(_as_sets(codes[:made], len(some)))
+    return _concatenated(parts)
 
 
 def joined(left: ShingleSets, right: ShingleSets) -> ShingleSets:
     """Sets that hold both sets of each text, as different shingles."""
-    text = np.concatenate([np.repeat(np.arange(len(part)), part.sizes) for part in (left, right)])
-    values = np.concatenate([mix(left.values), mix(~right.values)])
-    return _as_sets(text, values, len(left))
+    parts = []
+    for begin in range(0, len(left), _TEXTS_AT_A_TIME):
+        end = min(begin + _TEXTS_AT_A_TIME, len(left))
+        number = np.arange(end - begin, dtype=np.uint64) << kernels.HASH_BITS
+        sides = []
+        for side, sets in enumerate((left, right)):
+            values = sets.values[sets.offsets[begin] : sets.offsets[end]]
+            if side:  # other hashes than on the left
+                values = (values * np.uint64(0x9E3779B97F4A7C15)) >> (np.uint64(64) - kernels.HASH_BITS)
+            sides.append(np.repeat(number, sets.sizes[begin:end]) | values)
+        parts.append(_as_sets(np.concatenate(sides), end - begin))
+    return _concatenated(parts)
 
 
-def _as_sets(text: I64, values: U64, count: int) -> ShingleSets:
-    found = [np.empty(0, np.uint64)]
-    sizes = [np.empty(0, np.int64)]
-    for begin in range(0, count, _PAIRS_AT_A_TIME):
-        number = min(_PAIRS_AT_A_TIME, count - begin)
-        inside = slice(None) if number == count else (text >= begin) & (text < begin + number)
-        codes = np.sort(((text[inside] - begin).astype(np.uint64) << _HASH_BITS) | (values[inside] >> np.uint64(16)))
-        codes = codes[np.append(True, codes[1:] != codes[:-1])[: len(codes)]]
-        sizes.append(np.bincount((codes >> _HASH_BITS).astype(np.int64), minlength=number))
-        found.append(codes & ((np.uint64(1) << _HASH_BITS) - np.uint64(1)))
+def _as_sets(codes: U64, count: int) -> ShingleSets:
+    codes.sort()
     offsets = np.zeros(count + 1, np.int64)
-    np.cumsum(np.concatenate(sizes), out=offsets[1:])
-    return ShingleSets(offsets, np.concatenate(found))
+    made = kernels.unique(codes, offsets[1:])
+    return ShingleSets(np.cumsum(offsets), codes[:made].copy())
 
 
-def _word_hashes(texts: Sequence[str]) -> tuple[U64, I64]:
-    """Hash of each word of all texts, and the number of words per text (at least one)."""
-    series = pl.Series("text", texts, dtype=pl.String)
-    cleaned = series.str.to_lowercase().str.replace_all(r"[^\w]+", " ").str.strip_chars()
-    frame = pl.DataFrame({"text": series, "cleaned": cleaned})
-    words = frame.select(
-        pl.when(pl.col("cleaned") == "").then(pl.concat_list("text")).otherwise(pl.col("cleaned").str.split(" "))
-    ).to_series()
-    each = words.explode()
-    vocabulary = each.unique()
-    # polars' own hash may change between versions; a dataset version must not.
-    hashes = [xxhash.xxh3_64_intdigest(word.encode()) for word in vocabulary]
-    table = pl.DataFrame({"word": vocabulary, "hash": pl.Series(hashes, dtype=pl.UInt64)})
-    found = pl.DataFrame({"word": each}).join(table, on="word", how="left", maintain_order="left")["hash"]
-    return found.to_numpy().astype(np.uint64), words.list.len().to_numpy().astype(np.int64)
+def _concatenated(parts: Sequence[ShingleSets]) -> ShingleSets:
+    sizes = np.concatenate([[0], *(part.sizes for part in parts)])
+    return ShingleSets(np.cumsum(sizes), np.concatenate([np.empty(0, np.uint64), *(part.values for part in parts)]))
