@@ -77,7 +77,10 @@ class Sketches(Protocol):
         ...
 
     def wanted(self, left: I64, right: I64) -> NDArray[np.bool_]:
-        """Shape (pairs): whether anybody wants to know how similar they are."""
+        """Shape (pairs): whether anybody wants to know how similar they are.
+
+        If it is none of the pairs of a text with later ones, it is none of those among the later ones.
+        """
         ...
 
 
@@ -232,9 +235,10 @@ class Search:
             for _ in range(_LEADERS):
                 if len(rest) < 2:
                     break
-                leader, others = rest[0], rest[1:]
-                found.append(self._similar(np.full(len(others), leader), others))
-                rest = others[~np.isin(others, found[-1].right)]
+                leader, others = np.full(len(rest) - 1, rest[0]), rest[1:]
+                asked = self.sketches.wanted(leader, others)
+                found.append(self._similar(leader[asked], others[asked]))
+                rest = others[~np.isin(others, found[-1].right)] if asked.any() else rest[:0]
             if len(rest) > 1:
                 rests.append(rest)
         return Pairs.merged(found), np.unique(np.concatenate(rests))
