@@ -9,7 +9,7 @@ from typing import Any
 from kfp import dsl
 
 from llm_flywheel.components.base_model.component import base_model as base_model_step
-from llm_flywheel.components.curate.component import curate
+from llm_flywheel.components.curate.component import curate, curate_in_groups
 from llm_flywheel.components.deploy.component import deploy
 from llm_flywheel.components.evaluate.component import evaluate
 from llm_flywheel.components.finetune.component import finetune
@@ -21,7 +21,7 @@ from llm_flywheel.components.rollout.component import rollout
 from llm_flywheel.components.scan_pii.component import scan_pii
 from llm_flywheel.components.stop_unless.component import stop_unless
 from llm_flywheel.pipelines.bind_config import bind_config
-from llm_flywheel.pipelines.tasks import DEFAULT_PROFILE, Profile
+from llm_flywheel.pipelines.tasks import DEFAULT_PROFILE, WORK_FOLDER, Profile
 
 NAME = "llm-flywheel"
 
@@ -66,7 +66,13 @@ def build(profile: Profile = DEFAULT_PROFILE) -> Any:
             clean = profile.light(
                 stop_unless(passed=scanned.outputs["passed"], reason=scanned.outputs["reason"], check="scan_pii")
             )
-            curated = profile.pure(curate(config=section["curate"], dataset=scanned.outputs["masked"]).after(clean))
+            masked = scanned.outputs["masked"]
+            if profile.curate_groups:
+                curated = curate_in_groups(
+                    section["curate"], masked, WORK_FOLDER, profile.curate_groups, prepare=profile.in_group, after=clean
+                )
+            else:
+                curated = profile.pure(curate(config=section["curate"], dataset=masked).after(clean))
             dataset = curated.outputs["curated"]
 
             base = profile.pure(base_model_step(config=section["finetune"], dataset=dataset), train=True)

@@ -1,9 +1,9 @@
 """How a step runs in a cluster: image, resources, credentials, caching, retries, user."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llm_flywheel.components.common.config import Section, bind, load_yaml
 from llm_flywheel.components.common.images import CORE, TRAINER
@@ -29,6 +29,8 @@ SECRET_KEYS = (
 )
 # A user id without an entry in the image's passwd has neither a home nor a name; some libraries insist on both.
 POD_ENVIRONMENT = {"HOME": "/tmp", "USER": "flywheel", "FLYWHEEL_HOME": "/tmp/flywheel"}  # noqa: S108 - a pod's own
+WORK_FOLDER = "/work"
+"""Where the volume of `Profile.curate_claim` is mounted."""
 RUN_ID_LABEL = "metadata.labels['pipeline/runid']"
 
 
@@ -55,6 +57,8 @@ class Profile(Section):
         secret: Secret with credentials (`SECRET_KEYS`); every key is optional.
         run_as_user: UID of every step; images must work with it.
         retries: Tries after the first one, for steps that talk to the outside.
+        curate_groups: Pods that curate large data at the same time; 0 for one step with all cores of its pod.
+        curate_claim: PersistentVolumeClaim with access mode ReadWriteMany for their work in progress.
     """
 
     core_image: str = CORE
@@ -65,6 +69,14 @@ class Profile(Section):
     secret: str = "flywheel-credentials"  # noqa: S105 - the name of a Secret, not a secret
     run_as_user: int = Field(default=1000, ge=1)
     retries: int = Field(default=2, ge=0, le=10)
+    curate_groups: int = Field(default=0, ge=0, le=100)
+    curate_claim: str = ""
+
+    @model_validator(mode="after")
+    def _groups_share_a_volume(self) -> Self:
+        if self.curate_groups and not self.curate_claim:
+            raise ValueError("curate_groups needs curate_claim, a PersistentVolumeClaim that all pods can mount")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> "Profile":
@@ -85,6 +97,12 @@ class Profile(Section):
         if self.retries:
             task.set_retry(self.retries, backoff_duration="5s", backoff_factor=2.0, backoff_max_duration="60s")
         return task
+
+    def in_group(self, task: Any) -> Any:
+        """A step that leaves files for the next one on the volume that they share."""
+        from kfp import kubernetes
+
+        return kubernetes.mount_pvc(self.outside(task), self.curate_claim, WORK_FOLDER)
 
     def _place(self, task: Any, train: bool) -> Any:
         from kfp import kubernetes

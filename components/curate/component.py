@@ -4,6 +4,7 @@ The pods of groups share a work folder, so it must be on a volume that all of th
 groups, not thousands: every one is an object of the workflow, and each holds as many shards as it has to.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kfp import dsl
@@ -58,19 +59,20 @@ def begin_curation(config: dict, dataset: dsl.Input[dsl.Dataset], work: str, sha
     Args:
         config: The ``curate`` section.
         dataset: Folder with data.parquet and manifest.json.
-        work: The run's own folder, on a volume that all steps share.
+        work: Folder on a volume that all steps share; each run has one of its own in it.
         shard_rows: Most rows of a shard.
     """
     from pathlib import Path
 
     from llm_flywheel.components.common.config import bind
+    from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
     from llm_flywheel.components.curate.config import CurateConfig
     from llm_flywheel.components.curate.shards import Plan, begin
 
     with step("begin-curation") as record:
         plan = Plan.of(bind(CurateConfig, config, where="curate"), Path(dataset.path), int(shard_rows))
-        begin(plan, Path(work))
+        begin(plan, Path(work, Settings.from_env().run_id))
         record.summary.update(shards=len(plan.ranges))
 
 
@@ -79,18 +81,19 @@ def curate_group(work: str, phase: str, group: int, groups: int):
     """Clean or count a share of the shards.
 
     Args:
-        work: The run's own folder.
+        work: As for ``begin_curation``.
         phase: ``clean`` or ``count``.
         group: Which share, from 0.
         groups: How many shares there are.
     """
     from pathlib import Path
 
+    from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
     from llm_flywheel.components.curate.curate import run_group
 
     with step(f"{phase}-{int(group)}"):
-        run_group(Path(work), phase, int(group), int(groups))
+        run_group(Path(work, Settings.from_env().run_id), phase, int(group), int(groups))
 
 
 @dsl.component(base_image=CORE, install_kfp_package=False)
@@ -98,16 +101,19 @@ def decide_fates(work: str):
     """Decide over all shards what becomes of every row.
 
     Args:
-        work: The run's own folder, all shards cleaned.
+        work: As for ``begin_curation``; all shards cleaned.
     """
     from pathlib import Path
 
+    from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
     from llm_flywheel.components.curate.decide import decide
     from llm_flywheel.components.curate.executors import Pool
+    from llm_flywheel.components.curate.shards import plan_of
 
-    with step("decide-fates"), Pool() as pool:
-        decide(Path(work), pool)
+    folder = Path(work, Settings.from_env().run_id)
+    with step("decide-fates"), Pool(plan_of(folder).settings.workers) as pool:
+        decide(folder, pool)
 
 
 @dsl.component(base_image=CORE, install_kfp_package=False)
@@ -120,59 +126,82 @@ def finish_curation(
     """Write the curated data set.
 
     Args:
-        work: The run's own folder, all shards counted; it is removed.
+        work: As for ``begin_curation``; all shards counted.
         dataset: Folder with data.parquet and manifest.json.
         curated: Folder with train, validation, test and dropped.parquet and manifest.json.
         report: Page with counts that add up, languages, sources and lengths.
     """
-    import shutil
     from pathlib import Path
 
+    from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
     from llm_flywheel.components.curate.curate import finish
     from llm_flywheel.components.curate.executors import Pool
+    from llm_flywheel.components.curate.shards import plan_of
 
-    with step("finish-curation") as record, Pool() as pool:
-        result = finish(Path(work), Path(dataset.path), Path(curated.path), Path(report.path), pool)
-        shutil.rmtree(work)
+    folder = Path(work, Settings.from_env().run_id)
+    with step("finish-curation") as record, Pool(plan_of(folder).settings.workers) as pool:
+        result = finish(folder, Path(dataset.path), Path(curated.path), Path(report.path), pool)
         record.summary.update(version=result.version, **result.splits, dropped=result.rows_in - result.rows_out)
         record.report(report.path)
         curated.metadata["version"] = result.version
     return (result.version,)
 
 
-class Outputs(NamedTuple):
-    """What the pipeline makes, as the component ``curate`` does."""
-
-    curated: dsl.Dataset
-    report: dsl.HTML
-    version: str
-
-
-def curation_in_groups(groups: int) -> Any:
-    """A pipeline that does what the component ``curate`` does, in ``groups`` pods.
+@dsl.component(base_image=CORE, install_kfp_package=False)
+def end_curation(work: str):
+    """Remove what the other steps left; a step of its own, so that each of them can be tried again.
 
     Args:
+        work: As for ``begin_curation``.
+    """
+    import shutil
+    from pathlib import Path
+
+    from llm_flywheel.components.common.settings import Settings
+    from llm_flywheel.components.common.step import step
+
+    with step("end-curation"):
+        shutil.rmtree(Path(work, Settings.from_env().run_id), ignore_errors=True)
+
+
+def _never_cached(task: Any) -> Any:
+    return task.set_caching_options(False)
+
+
+def curate_in_groups(
+    config: Any,
+    dataset: Any,
+    work: str,
+    groups: int,
+    shard_rows: int = 20_000,
+    prepare: Callable[[Any], Any] = _never_cached,
+    after: Any = None,
+) -> Any:
+    """Do what the component ``curate`` does in ``groups`` pods; call it where a pipeline is defined.
+
+    Args:
+        config: The ``curate`` section.
+        dataset: What ``scan_pii`` or ``ingest`` made.
+        work: Folder on a volume that all steps mount; a constant, or a parameter of the pipeline.
         groups: How many pods clean and count at the same time.
+        shard_rows: Most rows of a shard.
+        prepare: Is called with every task, to mount the volume; no task may be cached, as what it leaves lies in the
+            work folder, which a cache knows nothing of.
+        after: A task to wait for, if it is not the one that made ``dataset``.
 
     Returns:
-        A kfp pipeline with the outputs ``curated``, ``report`` and ``version``; a step of another one, or on its own.
+        The task with the outputs ``curated``, ``report`` and ``version``.
     """
-
-    @dsl.pipeline(name="curate-in-groups", description="Clean, deduplicate and split a large data set.")
-    def curate_in_groups(config: dict, dataset: dsl.Input[dsl.Dataset], work: str, shard_rows: int = 20_000) -> Outputs:
-        def fresh(task: Any) -> Any:  # what a step leaves lies in the work folder, which a cache knows nothing of
-            return task.set_caching_options(False)
-
-        # Nothing but the pipeline's own inputs goes into a loop: kfp.local 2.17 puts the loop's item in the place of
-        # every output of a task.
-        begun = fresh(begin_curation(config=config, dataset=dataset, work=work, shard_rows=shard_rows))
-        with dsl.ParallelFor(list(range(groups)), name="clean") as group:
-            cleaned = fresh(curate_group(work=work, phase="clean", group=group, groups=groups)).after(begun)
-        decided = fresh(decide_fates(work=work)).after(cleaned)
-        with dsl.ParallelFor(list(range(groups)), name="count") as group:
-            counted = fresh(curate_group(work=work, phase="count", group=group, groups=groups)).after(decided)
-        done = fresh(finish_curation(work=work, dataset=dataset)).after(counted)
-        return Outputs(done.outputs["curated"], done.outputs["report"], done.outputs["version"])
-
-    return curate_in_groups
+    begun = prepare(begin_curation(config=config, dataset=dataset, work=work, shard_rows=shard_rows))
+    if after is not None:
+        begun.after(after)
+    # No output of a task goes into a loop: kfp.local 2.17 puts the loop's item in its place.
+    with dsl.ParallelFor(list(range(groups)), name="clean") as group:
+        cleaned = prepare(curate_group(work=work, phase="clean", group=group, groups=groups)).after(begun)
+    decided = prepare(decide_fates(work=work)).after(cleaned)
+    with dsl.ParallelFor(list(range(groups)), name="count") as group:
+        counted = prepare(curate_group(work=work, phase="count", group=group, groups=groups)).after(decided)
+    done = prepare(finish_curation(work=work, dataset=dataset)).after(counted)
+    prepare(end_curation(work=work)).after(done)
+    return done

@@ -138,7 +138,7 @@ def run_group(folder: Path, phase: str, group: int, groups: int, executor: Execu
         executor: Where the tasks run; all cores of this machine by default.
     """
     tasks = {"clean": clean_tasks, "count": tally_tasks}[phase](folder)[group::groups]
-    with Pool() as pool:
+    with Pool(plan_of(folder).settings.workers) as pool:
         perform(executor or pool, tasks, f"{phase}, group {group + 1} of {groups}")
 
 

@@ -1,5 +1,6 @@
 """Every shipped configuration binds, and the compiled pipeline is what a KFP backend accepts."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,34 @@ def compiled() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def executors(pipeline: dict[str, Any]) -> dict[str, Any]:
     return {name: value["container"] for name, value in pipeline["deploymentSpec"]["executors"].items()}
+
+
+def test_curating_in_groups_mounts_the_claim_and_caches_nothing() -> None:
+    profile = Profile(curate_groups=30, curate_claim="shared")
+    pipeline, platform = yaml.safe_load_all(compile_text(profile))
+    mounts = {
+        name: [(mount["constant"], mount["mountPath"]) for mount in own.get("pvcMount", [])]
+        for name, own in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].items()
+    }
+    steps = ("begin-curation", "curate-group", "curate-group-2", "decide-fates", "finish-curation", "end-curation")
+    assert {name for name, mount in mounts.items() if mount} == {f"exec-{step}" for step in steps}
+    assert all(mounts[f"exec-{step}"] == [("shared", "/work")] for step in steps)
+    tasks = {
+        name: task
+        for component in pipeline["components"].values()
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+    }
+    assert not any(tasks[step]["cachingOptions"].get("enableCache") for step in steps)
+    assert {"scan-pii", "stop-unless"} < set(tasks["begin-curation"]["dependentTasks"])
+    loops = [
+        json.loads(task["parameterIterator"]["items"]["raw"]) for task in tasks.values() if "parameterIterator" in task
+    ]
+    assert loops == [list(range(30))] * 2
+
+
+def test_groups_without_a_shared_volume_are_refused() -> None:
+    with pytest.raises(FlywheelError, match="curate_groups needs curate_claim"):
+        bind(Profile, {"curate_groups": 3}, where="profile")
 
 
 def test_the_committed_pipeline_is_up_to_date() -> None:

@@ -15,7 +15,7 @@ from kfp import dsl, local
 
 from llm_flywheel.components.common.dataset import read_manifest, row_id, write_manifest, write_table
 from llm_flywheel.components.common.errors import FlywheelError
-from llm_flywheel.components.curate.component import curation_in_groups
+from llm_flywheel.components.curate.component import curate_in_groups
 from llm_flywheel.components.curate.config import CurateConfig, Sampling
 from llm_flywheel.components.curate.curate import run, run_group
 from llm_flywheel.components.curate.executors import Executor, Inline, Pool, Ray, Task, perform
@@ -109,12 +109,11 @@ def test_ray_changes_nothing(dataset: Path, tmp_path: Path) -> None:
 
 def test_groups_of_kfp_change_nothing(dataset: Path, tmp_path: Path) -> None:
     one = files_of(dataset, tmp_path / "one")
-    groups = curation_in_groups(3)
 
     @dsl.pipeline(name="groups")
     def whole(config: dict, data: str, work: str) -> dsl.Dataset:  # type: ignore[type-arg]
         given = dsl.importer(artifact_uri=data, artifact_class=dsl.Dataset)
-        return groups(config=config, dataset=given.output, work=work, shard_rows=60).outputs["curated"]
+        return curate_in_groups(config, given.output, work, 3, shard_rows=60).outputs["curated"]  # type: ignore[no-any-return]
 
     root, workspace = str(tmp_path / "root"), tempfile.mkdtemp(dir=tmp_path)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root, workspace_root=workspace)
