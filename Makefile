@@ -51,7 +51,7 @@ demo: install ## run the whole flywheel on this machine
 
 .PHONY: types
 types: install .types ## mypy, strict
-	$(BIN)/mypy $(CODE:%=-p llm_flywheel.%) -p benchmarks.lines -p benchmarks.pii -p benchmarks.dedup
+	$(BIN)/mypy $(CODE:%=-p llm_flywheel.%) -p benchmarks
 
 .PHONY: check-py
 check-py: install ## ruff on FILES

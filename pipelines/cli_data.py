@@ -92,6 +92,7 @@ def _as_json(difference: "Difference") -> dict[str, Any]:
         "b": difference.b.facts(),
         **{name: getattr(difference, name) for name in counts},
         "removed_by_reason": difference.reasons,
+        "relabelled": difference.relabelled,
         "moved": [{"from": old, "to": new, "rows": rows} for (old, new), rows in difference.moved.items()],
         "shifts": [
             {**vars(shift), "psi": shift.psi, "tvd": shift.tvd, "verdict": shift.verdict} for shift in difference.shifts
@@ -135,6 +136,13 @@ def _show_difference(difference: "Difference") -> None:
             console.print(line, soft_wrap=True)
 
 
+_RELABELLED = {
+    "language": "same, of another language",
+    "source": "same, of another source",
+    "split": "same, but only one of A and B is split",
+}
+
+
 def row_counts(difference: "Difference") -> list[tuple[str, int, str]]:
     """Kinds of rows with their number, and why they were removed where that is known."""
     why = ", ".join(f"{reason} {rows:,}" for reason, rows in difference.reasons.items())
@@ -144,6 +152,7 @@ def row_counts(difference: "Difference") -> list[tuple[str, int, str]]:
         ("removed: only in A", difference.removed, why),
         ("added: only in B", difference.added, ""),
         *((f"moved from {old} to {new}", rows, "") for (old, new), rows in difference.moved.items()),
+        *((_RELABELLED[name], rows, "") for name, rows in difference.relabelled.items()),
     ]
 
 

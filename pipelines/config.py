@@ -1,6 +1,8 @@
 """The run configuration: one section per component, declared where the component is."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from llm_flywheel.components.common.config import Section
 from llm_flywheel.components.curate.config import CurateConfig
@@ -31,6 +33,17 @@ class RunConfig(Section):
     publish: PublishConfig
     deploy: DeployConfig = DeployConfig()
     rollout: RolloutConfig = RolloutConfig()
+
+    @model_validator(mode="after")
+    def _levels_of_the_data(self) -> Self:
+        access = self.ingest.access
+        named = {"finetune.max_level": self.finetune.max_level}
+        if access.level:  # else masking gives the data no level either, and may follow any policy
+            named["scan_pii.level"] = self.scan_pii.level
+        wrong = [f"{key}: got {level!r}" for key, level in named.items() if level and level not in access.levels]
+        if wrong:
+            raise ValueError(f"{'; '.join(wrong)}; expected one of ingest.access.levels, {', '.join(access.levels)}")
+        return self
 
 
 SECTIONS = tuple(name for name in RunConfig.model_fields if name != "name")

@@ -10,6 +10,8 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.dedup.corpus import documents
@@ -82,16 +84,19 @@ def main() -> None:
                     (measure(OURS, path), measure(PEER, path) if arguments.peer else None)
                     for _ in range(arguments.rounds)
                 ]
-            ours = Used(*map(statistics.median, zip(*(own for own, _ in pairs), strict=True)))
-            theirs = [peer for _, peer in pairs if peer]
-            peer = Used(*map(statistics.median, zip(*theirs, strict=True))) if theirs else None
-            for metric, unit, value in (
-                ("rows_per_s", "rows/s", lambda used: rows / used.wall_s),
-                ("rows_per_cpu_s", "rows/CPU-s", lambda used: rows / used.cpu_s),
-                ("peak_memory", "MB", lambda used: used.peak_mb),
-            ):
-                name = f"{suffix}_{size:g}gb.{metric}"
-                LINES.emit(name, value(ours), unit, *(("datasets", value(peer)) if peer else ()))
+            report(f"{suffix}_{size:g}gb", rows, [own for own, _ in pairs], [peer for _, peer in pairs if peer])
+
+
+def report(name: str, rows: int, ours: Sequence[Used], peers: Sequence[Used]) -> None:
+    """Print the medians, beside the peer's where it ran."""
+    middle = [Used(*map(statistics.median, zip(*each, strict=True))) for each in (ours, peers) if each]
+    emit = partial(LINES.emit, peer="datasets" if peers else None)
+    for metric, unit, values in (
+        ("rows_per_s", "rows/s", [rows / used.wall_s for used in middle]),
+        ("rows_per_cpu_s", "rows/CPU-s", [rows / used.cpu_s for used in middle]),
+        ("peak_memory", "MB", [used.peak_mb for used in middle]),
+    ):
+        emit(f"{name}.{metric}", values[0], unit, peer_value=values[1] if peers else None)
 
 
 if __name__ == "__main__":

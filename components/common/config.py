@@ -28,25 +28,30 @@ class Section(BaseModel):
 S = TypeVar("S", bound=BaseModel)
 
 
-INPUT_SCHEMES = ("sample", "s3", "file")
-UNSUPPORTED_ADDRESS = (
-    "this kind of address is not supported here; copy the files to a folder or to object storage "
-    "and give a path, s3://, file:// or sample://"
-)
+INPUT_SCHEMES = ("s3", "file", "sample")
 
 
-def _readable_here(value: str, info: ValidationInfo) -> str:
+def unsupported_address(schemes: Sequence[str]) -> str:
+    """What to say of an address of another scheme."""
+    return (
+        "this kind of address is not supported here; copy the files to a folder or to object storage "
+        f"and give a path, {', '.join(f'{scheme}://' for scheme in schemes[:-1])} or {schemes[-1]}://"
+    )
+
+
+def readable_here(value: str, info: ValidationInfo, schemes: Sequence[str] = INPUT_SCHEMES) -> str:
+    """The check of `InputPath`, also for other schemes."""
     scheme, separator, _ = value.partition("://")
     if separator:
-        if scheme not in INPUT_SCHEMES:
-            raise ValueError(f"{without_password(value)}: {UNSUPPORTED_ADDRESS}")
+        if scheme not in schemes:
+            raise ValueError(f"{without_password(value)}: {unsupported_address(schemes)}")
         return value
     if (info.context or {}).get("check_files") and not glob.glob(value, recursive=True):
         raise ValueError(f"no such file or folder: {value}")
     return value
 
 
-InputPath = Annotated[str, AfterValidator(_readable_here)]
+InputPath = Annotated[str, AfterValidator(readable_here)]
 """A path, a glob or a URI (`INPUT_SCHEMES`) of input data. ``bind(..., check_files=True)`` reports paths that do not
 exist."""
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from llm_flywheel.components.common.errors import FlywheelError
+from llm_flywheel.components.common.files import write_json
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 
@@ -36,6 +37,8 @@ QUARANTINE_SCHEMA = pa.schema(
 
 # A row that a later step removed: its id, the step's reason and, for a duplicate, the id that was kept.
 DROPPED_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("duplicate_of", pa.string())])
+
+_BATCH_CHARS = 1 << 24
 
 SPLITS = ("train", "validation", "test")
 
@@ -71,7 +74,9 @@ def write_table(rows: Sequence[Mapping[str, Any]] | pa.Table, path: Path, schema
 
 
 class TableWriter:
-    """Writes one Parquet file row by row, holding at most ``batch_rows`` rows; the file exists even without rows.
+    """Writes one Parquet file row by row; the file exists even without rows.
+
+    It holds at most ``batch_rows`` rows, and not many more than 16 million characters.
 
     Example:
         >>> with TableWriter(Path("data.parquet")) as writer:
@@ -86,6 +91,7 @@ class TableWriter:
         self._schema = schema
         self._batch_rows = batch_rows
         self._batch: list[Mapping[str, Any]] = []
+        self._chars = 0
         self._file = pq.ParquetWriter(path, schema, compression="zstd")
         self.rows = 0
 
@@ -93,13 +99,14 @@ class TableWriter:
         """Add one row."""
         self._batch.append(row)
         self.rows += 1
-        if len(self._batch) >= self._batch_rows:
+        self._chars += _chars(row)
+        if len(self._batch) >= self._batch_rows or self._chars > _BATCH_CHARS:
             self._flush()
 
     def _flush(self) -> None:
         if self._batch:
             self._file.write_table(pa.Table.from_pylist(self._batch, self._schema))
-            self._batch = []
+            self._batch, self._chars = [], 0
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +119,12 @@ class TableWriter:
                 self._flush()
         finally:
             self._file.close()
+
+
+def _chars(row: Mapping[str, Any]) -> int:
+    """Characters of a row's texts and messages."""
+    texts = sum([len(value) for value in row.values() if type(value) is str])
+    return texts + sum([len(message["content"] or "") for message in row.get("messages") or ()])
 
 
 def read_table(path: Path, schema: pa.Schema = SCHEMA) -> pa.Table:
@@ -130,10 +143,8 @@ def read_table(path: Path, schema: pa.Schema = SCHEMA) -> pa.Table:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write ``manifest.json`` into a dataset folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True, default=str)
-    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    """Write ``manifest.json`` into a dataset folder; a reader never sees half of it."""
+    write_json(folder / "manifest.json", manifest, default=str)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

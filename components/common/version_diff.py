@@ -60,7 +60,8 @@ class Difference:
         removed: Rows that only the first one has.
         moved: Rows, same or changed, that stand in another split, by split before and after.
         reasons: Why the step that made the second version removed rows, as far as it was made from the first one.
-        relabelled: Whether a language, source or split has more or fewer rows, which equal rows can hide.
+        relabelled: Rows by which the counts per language, source or split differ, where nothing else does: equal rows
+            can hide it. The split is one of them where only one version is split.
         shifts: One per property; of splits only when both have them.
         examples: A few rows of each kind.
     """
@@ -75,7 +76,7 @@ class Difference:
     removed: int
     moved: Mapping[tuple[str, str], int]
     reasons: Mapping[str, int]
-    relabelled: bool
+    relabelled: Mapping[str, int]
     shifts: Sequence[Shift]
     examples: Sequence[Example] = ()
 
@@ -135,6 +136,8 @@ def compare(a: DatasetVersion, b: DatasetVersion, examples: int = 0, show_text: 
         "removed": [(int(at), None) for at in removed[:examples]],
         "added": [(None, int(at)) for at in added[:examples]],
     }
+    moved = _moved(first, second, np.concatenate([same, elsewhere, changed], axis=1))
+    told = changed.shape[1] or len(added) or len(removed) or moved
     return Difference(
         a,
         b,
@@ -144,9 +147,9 @@ def compare(a: DatasetVersion, b: DatasetVersion, examples: int = 0, show_text: 
         changed=changed.shape[1],
         added=len(added),
         removed=len(removed),
-        moved=_moved(first, second, np.concatenate([same, elsewhere, changed], axis=1)),
+        moved=moved,
         reasons=_reasons(b.folder, first, removed) if b.parent == a.version else {},
-        relabelled=any(first.counts[name] != second.counts[name] for name in _CATEGORIES),
+        relabelled={} if told else _relabelled(first, second),
         shifts=[
             *(shift_of_numbers(name, first.counts[name], second.counts[name]) for name in _NUMBERS),
             *(shift_of_categories(name, first.counts[name], second.counts[name]) for name in categories),
@@ -236,6 +239,11 @@ def _moved(a: _Scan, b: _Scan, pairs: Positions) -> dict[tuple[str, str], int]:
     counts = np.bincount(codes, minlength=len(_SPLITS) ** 2).reshape(len(_SPLITS), -1)
     named = {(old, new): int(counts[_SPLITS.index(old), _SPLITS.index(new)]) for old in SPLITS for new in SPLITS}
     return {(old, new): rows for (old, new), rows in named.items() if old != new and rows}
+
+
+def _relabelled(a: _Scan, b: _Scan) -> dict[str, int]:
+    more = {name: (b.counts[name] - a.counts[name]).total() for name in _CATEGORIES}
+    return {name: rows for name, rows in more.items() if rows}
 
 
 def _reasons(folder: Path, scan: _Scan, removed: Positions) -> dict[str, int]:

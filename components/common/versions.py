@@ -1,6 +1,7 @@
 """Dataset versions of this machine: what the manifests of local runs say, found by run, by folder or by version."""
 
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,15 +87,19 @@ def read_version(folder: Path) -> DatasetVersion:
             made_by=str(manifest.get("made_by") or ""),
             run_id=str(manifest.get("run_id") or ""),
             rows_out=int(manifest["rows_out"]),
-            dropped={str(reason): int(rows) for reason, rows in dropped.items()},
-            splits=dict(manifest.get("splits") or {}) if step == "curate" else {},
-            pii={key: sum(pii[key].values()) for key in ("found", "masked", "remaining") if key in pii},
+            dropped=_counts(dropped),
+            splits=_counts(manifest.get("splits") or {}) if step == "curate" else {},
+            pii={key: sum(_counts(pii[key]).values()) for key in ("found", "masked", "remaining") if key in pii},
             level=access_of(manifest, path).level,
             _written=path.stat().st_mtime_ns,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"this manifest does not describe a dataset version: {error!r}"
         raise FlywheelError(what, where=str(path), reason="manifest") from None
+
+
+def _counts(values: Mapping[str, Any]) -> dict[str, int]:
+    return {str(name): int(number) for name, number in values.items()}
 
 
 def tables_of(folder: Path) -> list[tuple[str, Path]]:
@@ -134,8 +139,8 @@ def find_version(name: str, versions: Sequence[DatasetVersion]) -> DatasetVersio
     Raises:
         FlywheelError: There is no such dataset, or more than one version begins like this.
     """
-    folder = Path(name).expanduser()
-    if (folder / "manifest.json").is_file():
+    folder = _path(name)
+    if os.path.isfile(folder / "manifest.json"):  # also of a name that is too long for a file
         return read_version(folder)
     run, _, step = name.partition(":")
     matching = [item for item in of_run(run, versions) if step in ("", item.step)]
@@ -160,9 +165,13 @@ def find_version(name: str, versions: Sequence[DatasetVersion]) -> DatasetVersio
 
 def of_run(name: str, versions: Sequence[DatasetVersion]) -> list[DatasetVersion]:
     """Versions of the run with this folder or id, or else of all runs with this name; the newest first."""
-    run_id = Path(name).expanduser().resolve().name
+    run_id = _path(name).resolve().name
     exact = [item for item in versions if item.run_id == run_id]
     return exact or [item for item in versions if re.fullmatch(re.escape(name) + _RUN_SUFFIX, item.run_id)]
+
+
+def _path(name: str) -> Path:
+    return Path(os.path.expanduser(name))  # `Path.expanduser` raises where there is no such user
 
 
 def with_parents(version: DatasetVersion, versions: Sequence[DatasetVersion]) -> list[DatasetVersion]:

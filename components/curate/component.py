@@ -65,14 +65,13 @@ def begin_curation(config: dict, dataset: dsl.Input[dsl.Dataset], work: str, sha
     from pathlib import Path
 
     from llm_flywheel.components.common.config import bind
-    from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
     from llm_flywheel.components.curate.config import CurateConfig
-    from llm_flywheel.components.curate.shards import Plan, begin
+    from llm_flywheel.components.curate.shards import Plan, begin, folder_of_run
 
     with step("begin-curation") as record:
         plan = Plan.of(bind(CurateConfig, config, where="curate"), Path(dataset.path), int(shard_rows))
-        begin(plan, Path(work, Settings.from_env().run_id))
+        begin(plan, folder_of_run(work))
         record.summary.update(shards=len(plan.ranges))
 
 
@@ -86,14 +85,12 @@ def curate_group(work: str, phase: str, group: int, groups: int):
         group: Which share, from 0.
         groups: How many shares there are.
     """
-    from pathlib import Path
-
-    from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
     from llm_flywheel.components.curate.curate import run_group
+    from llm_flywheel.components.curate.shards import folder_of_run
 
     with step(f"{phase}-{int(group)}"):
-        run_group(Path(work, Settings.from_env().run_id), phase, int(group), int(groups))
+        run_group(folder_of_run(work), phase, int(group), int(groups))
 
 
 @dsl.component(base_image=CORE, install_kfp_package=False)
@@ -103,15 +100,12 @@ def decide_fates(work: str):
     Args:
         work: As for ``begin_curation``; all shards cleaned.
     """
-    from pathlib import Path
-
-    from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
     from llm_flywheel.components.curate.decide import decide
     from llm_flywheel.components.curate.executors import Pool
-    from llm_flywheel.components.curate.shards import plan_of
+    from llm_flywheel.components.curate.shards import folder_of_run, plan_of
 
-    folder = Path(work, Settings.from_env().run_id)
+    folder = folder_of_run(work)
     with step("decide-fates"), Pool(plan_of(folder).settings.workers) as pool:
         decide(folder, pool)
 
@@ -133,13 +127,12 @@ def finish_curation(
     """
     from pathlib import Path
 
-    from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
     from llm_flywheel.components.curate.curate import finish
     from llm_flywheel.components.curate.executors import Pool
-    from llm_flywheel.components.curate.shards import plan_of
+    from llm_flywheel.components.curate.shards import folder_of_run, plan_of
 
-    folder = Path(work, Settings.from_env().run_id)
+    folder = folder_of_run(work)
     with step("finish-curation") as record, Pool(plan_of(folder).settings.workers) as pool:
         result = finish(folder, Path(dataset.path), Path(curated.path), Path(report.path), pool)
         record.summary.update(version=result.version, **result.splits, dropped=result.rows_in - result.rows_out)
@@ -156,13 +149,12 @@ def end_curation(work: str):
         work: As for ``begin_curation``.
     """
     import shutil
-    from pathlib import Path
 
-    from llm_flywheel.components.common.settings import Settings
     from llm_flywheel.components.common.step import step
+    from llm_flywheel.components.curate.shards import folder_of_run
 
     with step("end-curation"):
-        shutil.rmtree(Path(work, Settings.from_env().run_id), ignore_errors=True)
+        shutil.rmtree(folder_of_run(work), ignore_errors=True)
 
 
 def _never_cached(task: Any) -> Any:

@@ -128,6 +128,8 @@ class Contamination:
         whole = np.array([text.length == 0 for text in texts], bool)
         keep = np.repeat(items_with_it <= config.max_items, items_with_it) | whole[units]
         summary.update(sequences=int(keep.sum()), templates=int((~keep).sum()))
+        # Of texts that are the same word for word the first one is named: `find` needs no other.
+        keep[1:] &= ~(whole[units[1:]] & (hashes[1:] == hashes[:-1]))
         sizes = np.bincount(units[keep], minlength=len(texts)).astype(np.uint32)
         least = np.array([text.least for text in texts], np.float32)
         lengths = sorted({text.length for text in texts})
@@ -249,7 +251,7 @@ def _read_set(own: EvalSet) -> Iterator[Item]:
         return any(name in own.columns or name.lower() in _COLUMNS for name in columns)
 
     with TemporaryDirectory() as scratch:
-        for file in find_files([own.path], [], Path(scratch)).files:
+        for file in find_files([own.path], [], Path(scratch), keys="curate.decontamination.eval_sets").files:
             count = 0
             for record in open_records(file, knows, _MAX_CHARS).items:
                 if isinstance(record, Broken):

@@ -22,6 +22,7 @@ HASH_BITS = np.uint64(48)
 """A hash keeps 48 bits, so that a text's number fits beside it and one sort does for all; two texts of 1,000 words
 agree in a shingle by chance once in 300 million pairs."""
 _SHORTENED = np.uint64(64) - HASH_BITS
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -56,7 +57,7 @@ def mix(value: np.uint64) -> np.uint64:
 
 @_compiled
 def _chained(value: np.uint64, following: np.uint64) -> np.uint64:
-    return mix(value * np.uint64(0x9E3779B97F4A7C15) + following)
+    return mix(value * _FACTOR + following)
 
 
 @_compiled
@@ -80,16 +81,14 @@ def shingles(characters: U32, offsets: I64, table: I32, words: int, codes: U64) 
     for text in range(len(offsets) - 1):
         number = np.uint64(text) << HASH_BITS
         count = 0
-        word, whole = np.uint64(0), np.uint64(0)
-        for at in range(offsets[text], offsets[text + 1] + 1):
-            letter = 0
-            if at < offsets[text + 1]:  # else the last word ends
-                character = characters[at]
-                whole = (whole ^ np.uint64(character)) * np.uint64(0x9E3779B97F4A7C15)
-                if character < len(table):
-                    letter = table[character]
+        word = np.uint64(0)
+        begin, end = offsets[text], offsets[text + 1]
+        for at in range(begin, end + 1):
+            letter = 0  # also behind the end, so that the last word ends
+            if at < end and characters[at] < len(table):
+                letter = table[characters[at]]
             if letter:
-                word = (word ^ np.uint64(letter)) * np.uint64(0x9E3779B97F4A7C15)
+                word = (word ^ np.uint64(letter)) * _FACTOR
             elif word:
                 ring[count % words] = mix(word)
                 word = np.uint64(0)
@@ -101,9 +100,12 @@ def shingles(characters: U32, offsets: I64, table: I32, words: int, codes: U64) 
                     codes[made] = number | (value >> _SHORTENED)
                     made += 1
         if count < words:
-            value = np.uint64(0) if count else mix(whole)
+            value = np.uint64(0)
             for back in range(count):
                 value = _chained(value, ring[back])
+            if not count:
+                for at in range(begin, end):
+                    value = _chained(value, np.uint64(characters[at]))
             codes[made] = number | (value >> _SHORTENED)
             made += 1
     return made

@@ -20,7 +20,7 @@ from llm_flywheel.components.curate.shingles import ShingleSets
 
 F64 = NDArray[np.float64]
 
-_MOST_HASHES = 256
+_MOST_HASHES = 160
 _RECALL = 0.999
 # All pairs of a bucket up to this size are compared; a larger bucket is compared with some leaders only, so that
 # the work stays linear when thousands of rows come from one template.

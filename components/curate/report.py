@@ -125,7 +125,10 @@ def _missing(page: Page, quality: Quality) -> None:
     names = ("system message", "language", "source", "meta")
     rows = [[name, quality.missing[name], _share(quality.missing[name], quality.rows)] for name in names]
     page.table(["kept rows without", "rows", "share"], rows)
-    page.text("Rows without a question or an answer are not kept; rows that could not be read are in ingest's report.")
+    page.text(
+        "Conversations without a question or an answer are not kept, plain texts are. "
+        "Rows that could not be read are in ingest's report."
+    )
 
 
 def _flagged(page: Page, quality: Quality) -> None:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from llm_flywheel.components.common.dataset import DROPPED_SCHEMA, SCHEMA, TableWriter
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.files import write_json
+from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.curate.config import CurateConfig
 from llm_flywheel.components.curate.decontaminate import Contamination, Item
 from llm_flywheel.components.curate.executors import Task
@@ -115,6 +116,11 @@ def _named_files(config: CurateConfig) -> list[tuple[str, int, int]]:
     found = [Path(match) for name in names for match in sorted(glob.glob(name, recursive=True))]
     files = [file for path in found for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+
+
+def folder_of_run(work: str) -> Path:
+    """The folder of this pipeline run in one that all runs share."""
+    return Path(work, Settings.from_env().run_id or "curation")
 
 
 def begin(plan: Plan, folder: Path) -> None:

@@ -1,22 +1,24 @@
 """What a person sets for ``ingest``."""
 
-from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, WrapValidator, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from llm_flywheel.components.common.access import AccessConfig
-from llm_flywheel.components.common.config import InputPath, Section
+from llm_flywheel.components.common.config import INPUT_SCHEMES, Section, readable_here
 
 TextRows = Literal["paragraph", "line", "file"]
 
 
-def _remote_or_here(value: object, check: Callable[[object], str]) -> str:
-    remote = isinstance(value, str) and value.startswith(("https://", "http://", "hf://"))
-    return str(value) if remote else check(value)
+SOURCE_SCHEMES = (*INPUT_SCHEMES, "https", "hf")
 
 
-SourcePath = Annotated[InputPath, WrapValidator(_remote_or_here)]
+def _readable(value: str, info: ValidationInfo) -> str:
+    # Whether an http:// address is of this machine, and so may be fetched, `web` tells.
+    return value if value.startswith("http://") else readable_here(value, info, SOURCE_SCHEMES)
+
+
+SourcePath = Annotated[str, AfterValidator(_readable)]
 """An `InputPath`, or the address of a file on the web or of a data set on the Hugging Face Hub."""
 
 

@@ -4,15 +4,16 @@ import functools
 import glob
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlparse
 
-from llm_flywheel.components.common.config import UNSUPPORTED_ADDRESS
+from llm_flywheel.components.common.config import unsupported_address
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.common.storage import local_path, store_for
+from llm_flywheel.components.ingest.config import SOURCE_SCHEMES
 from llm_flywheel.components.ingest.unpack import PACKED
 from llm_flywheel.components.ingest.web import fetch, without_secrets
 
@@ -84,18 +85,23 @@ def kind_of(name: str) -> Kind | None:
 
 
 def find_files(
-    paths: Sequence[str], holdout_paths: Sequence[str], scratch: Path, max_download_bytes: int = 50 << 30
+    paths: Sequence[str],
+    holdout_paths: Sequence[str],
+    scratch: Path,
+    max_download_bytes: int = 50 << 30,
+    keys: str = "ingest.paths or ingest.holdout_paths",
 ) -> Sources:
     """Expand files, folders, globs, URIs and samples into files; a file that is named twice is read once.
 
-    A file that both lists name is held out. Plain texts beside tables, and those called README or LICENSE in a folder,
-    are no data.
+    A file that both lists name is held out. Plain texts beside tables, those called README or LICENSE in a folder, and
+    hidden files and folders in one are no data.
 
     Args:
         paths: For training and validation.
         holdout_paths: For the test split.
         scratch: An empty folder for generated samples and for what is fetched.
         max_download_bytes: Size that one file behind an https:// address may have.
+        keys: Where the paths stand in the configuration, for the error message.
 
     Raises:
         FlywheelError: Paths that are missing, unreadable, empty folders or of an unknown kind: all of them at once.
@@ -107,14 +113,15 @@ def find_files(
     if problems:
         raise FlywheelError(
             "\n  ".join(["cannot read all input paths", *problems]),
-            fix=f"paths are relative to {Path.cwd()}; correct ingest.paths or ingest.holdout_paths",
+            fix=f"paths are relative to {Path.cwd()}; correct {keys}",
             reason="missing",
         )
     held_out = {file.identity for file in holdout.files}
     files = [file for file in train.files if file.identity not in held_out] + holdout.files
     if not any(file.split == "" for file in files):
         raise FlywheelError("every file is held out; nothing is left to train on", where="ingest.paths", reason="empty")
-    return Sources(files, sorted({*train.ignored, *holdout.ignored}))
+    read = {file.name for file in files}
+    return Sources(files, sorted({*train.ignored, *holdout.ignored} - read))
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,7 @@ class _Located:
     name: str
     revision: str = ""
     address: str = ""
+    hidden: bool = False  # not named itself, but found in a folder
 
 
 def _expand(
@@ -148,7 +156,8 @@ def _expand(
             continue
         files = _data_files(located, split, result.ignored)
         if not files:
-            what = "unknown kind of file; known are" if len(located) == 1 else "holds no file of a known kind:"
+            one = len(located) == 1 and not located[0].hidden
+            what = "unknown kind of file; known are" if one else "holds no file of a known kind:"
             problems.append(f"{shown}: {what} {_SUPPORTED}")
         problems += [f"{file.name}: no permission to read it" for file in files if not os.access(file.path, os.R_OK)]
         result.files += [file for file in files if file.identity not in seen]
@@ -157,13 +166,14 @@ def _expand(
 
 
 def _data_files(located: Sequence[_Located], split: str, ignored: list[str]) -> list[SourceFile]:
-    kinds = [kind_of(item.path.name) for item in located]
+    kinds = [None if item.hidden else kind_of(item.path.name) for item in located]
     tables = any(kind not in (None, "text") for kind in kinds)
     files = []
     for item, kind in zip(located, kinds, strict=True):
         beside = kind == "text" and len(located) > 1 and (tables or item.path.stem.lower() in _NO_DATA)
         if kind is None or beside or (tables and item.path.name == "manifest.json"):
-            ignored.append(item.name)
+            if not (kind is None and item.path.name.startswith("_")):  # _SUCCESS and other markers of Spark's
+                ignored.append(item.name)
         else:
             files.append(SourceFile(item.path, item.name, kind, split, item.revision, item.address))
     return files
@@ -179,19 +189,19 @@ def _locate(text: str, scratch: Path, max_bytes: int) -> list[_Located]:
         return _sample(text, scratch)
     if scheme == "s3":
         store_for(text, Settings.from_env()).download(text, scratch)
-        return [_Located(path, name, address=name) for path, name in _named_by(text, scratch, _files_in(scratch))]
+        return [replace(item, address=item.name) for item in _named_by(text, scratch, _files_in(scratch))]
     if scheme in ("https", "http"):
         return [_from_web(text, scratch, max_bytes)]
     if scheme == "hf":
         return _from_hub(text)
-    raise FlywheelError(UNSUPPORTED_ADDRESS, reason="scheme")
+    raise FlywheelError(unsupported_address(SOURCE_SCHEMES), reason="scheme")
 
 
 def _on_disk(text: str) -> list[_Located]:
     path = Path(text).expanduser()
     if path.is_dir():
-        files = _files_in(path)
-    elif path.exists():
+        return [_Located(item, str(item), hidden=_is_hidden(item)) for item in _files_in(path)]
+    if path.exists():
         files = [path]
     else:
         magic = glob.has_magic(str(path))
@@ -210,7 +220,7 @@ def _at_file_uri(uri: str) -> list[_Located]:
     if not path.exists():
         raise FlywheelError("no such file or folder", reason="missing")
     root, files = (path, _files_in(path)) if path.is_dir() else (path.parent, [path])
-    return [_Located(item, name) for item, name in _named_by(uri, root, files)]
+    return _named_by(uri, root, files)
 
 
 def _from_web(url: str, scratch: Path, max_bytes: int) -> _Located:
@@ -237,22 +247,46 @@ def _from_hub(uri: str) -> list[_Located]:
     ]
 
 
-def _named_by(uri: str, root: Path, files: Sequence[Path]) -> list[tuple[Path, str]]:
+def _named_by(uri: str, root: Path, files: Sequence[Path]) -> list[_Located]:
     """Each file with the URI and its path below ``root``; the URI alone when it names the file itself."""
     address = uri.rstrip("/")
     own = address.rpartition("/")[2]
     relative = [item.relative_to(root).as_posix() for item in files]
     if [unquote(own)] == relative or [own] == relative:
-        return [(files[0], address)]
-    return [(item, f"{address}/{name}") for item, name in zip(files, relative, strict=True)]
+        return [_Located(files[0], address)]
+    return [
+        _Located(item, f"{address}/{name}", hidden=_is_hidden(item)) for item, name in zip(files, relative, strict=True)
+    ]
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return sorted(item for item in folder.rglob("*") if item.is_file() and not _hidden(item.relative_to(folder)))
+    """The files of a folder and all below it, also behind links, and of hidden ones those that may be data.
+
+    Hidden folders, such as .git and .ipynb_checkpoints, and what macOS puts beside every file (._name) are passed over.
+    """
+    found: list[Path] = []
+    walked: set[str] = set()
+    unreadable: list[OSError] = []
+    for here, folders, names in os.walk(folder, onerror=unreadable.append, followlinks=True):
+        real = os.path.realpath(here)
+        if real in walked:  # a link that leads back, or another one to the same place
+            folders.clear()
+            continue
+        walked.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(here, name) for name in names if not name.startswith(".") or _may_be_data(name)]
+    if unreadable:
+        told = ", ".join(f"{error.filename} ({error.strerror})" for error in unreadable)
+        raise FlywheelError(f"folders that cannot be listed: {told}", reason="unreadable")
+    return sorted(item for item in found if item.is_file())
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _may_be_data(hidden: str) -> bool:
+    return kind_of(hidden) is not None and not hidden.startswith("._")
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
 
 
 def _sample(uri: str, folder: Path) -> list[_Located]:

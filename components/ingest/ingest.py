@@ -233,8 +233,13 @@ def _check_mapping(config: IngestConfig, result: IngestResult, columns_seen: set
         return
     if not result.rows_in or not columns_seen:
         return
+    from llm_flywheel.components.scan_pii.columns import is_name
+
     wanted = (config.mapping.user, config.mapping.assistant)
-    found = ", ".join(repr(name[:40]) for name in sorted(columns_seen)[:_SHOWN_COLUMNS])
+    shown = sorted(columns_seen)[:_SHOWN_COLUMNS]
+    found = ", ".join(map(repr, shown))
+    if not all(map(is_name, columns_seen)):
+        found = f"{len(columns_seen):,} others, not all of which look like names: has every file a header?"
     raise FlywheelError(
         f"no file has the columns {' and '.join(repr(name) for name in wanted if name)}; found {found}",
         where="ingest.mapping",
@@ -271,7 +276,11 @@ def _log(result: IngestResult) -> None:
         broken = "".join(f", {reason} {rows:,}" for reason, rows in count.quarantined.most_common())
         logger.info("%s: %s rows read, %s written%s", count.name, f"{count.rows_in:,}", f"{count.rows_out:,}", broken)
     if result.ignored:
-        logger.warning("%d files of an unknown kind were not read: %s", len(result.ignored), result.ignored[:10])
+        logger.warning(
+            "%d files were not read; they are of an unknown kind, hidden, or texts beside tables: %s",
+            len(result.ignored),
+            result.ignored[:10],
+        )
 
 
 def _manifest(result: IngestResult, config: IngestConfig) -> Mapping[str, Any]:

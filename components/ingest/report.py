@@ -45,5 +45,5 @@ def write_report(result: IngestResult, path: Path) -> None:
     page.table(["language", "rows"], [list(item) for item in result.languages.most_common()])
     if result.ignored:
         page.heading("Files that were not read")
-        page.text("Their kind is unknown, or they are texts beside tables: " + ", ".join(result.ignored))
+        page.text("They are of an unknown kind, hidden, or texts beside tables: " + ", ".join(result.ignored))
     page.write(path)

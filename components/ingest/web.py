@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 import urllib.request
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -209,7 +210,7 @@ def _answer(url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
             origin.port,
         ):
             user = f"{unquote(origin.username)}:{unquote(origin.password or '')}"
-            sent |= urllib3.make_headers(basic_auth=user)
+            sent["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"  # UTF-8: RFC 7617, section 2.1
         bare = target._replace(netloc=target.netloc.rpartition("@")[2], fragment="").geturl()
         answer = _pool(target).request(
             "GET",
@@ -267,7 +268,7 @@ def _names(url: str, headers: Mapping[str, str]) -> list[str]:
     kind = message.get_content_type() if "Content-Type" in message else ""
     suffix = _TYPES.get(kind) or mimetypes.guess_extension(kind) or ""
     names = [unquote(urlsplit(url).path), message.get_filename() or "", f"data{suffix}"]
-    return [base for name in names if (base := re.split(r"[/\\]", name)[-1])]
+    return [base for name in names if (base := re.split(r"[/\\]", name)[-1].replace("\0", ""))]
 
 
 def _packed(name: str, suffix: str) -> str:

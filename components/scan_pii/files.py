@@ -6,7 +6,6 @@ import functools
 import gzip
 import io
 import json
-import re
 import sys
 import zlib
 from collections import Counter
@@ -21,6 +20,7 @@ from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.ingest.encoding import detect_encoding
 from llm_flywheel.components.ingest.files import KINDS, FileKind, SourceFile
 from llm_flywheel.components.ingest.readers import Broken, Item, Record, open_records
+from llm_flywheel.components.scan_pii.columns import is_name
 from llm_flywheel.components.scan_pii.config import ScanPiiConfig
 from llm_flywheel.components.scan_pii.parallel import ordered
 from llm_flywheel.components.scan_pii.records import (
@@ -38,7 +38,6 @@ from llm_flywheel.components.scan_pii.records import (
     with_texts,
 )
 from llm_flywheel.components.scan_pii.scan_pii import engine
-from llm_flywheel.components.scan_pii.scanner import Scanner
 from llm_flywheel.components.scan_pii.spans import PiiType
 from llm_flywheel.components.scan_pii.tally import Tally
 
@@ -48,9 +47,7 @@ _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _CHUNK_BYTES = 1 << 19
 _CHUNK_ROWS = 500
 _LONGEST_LINE = 256 << 20
-_SHOWN_COLUMNS, _LONGEST_NAME = 8, 40
-# Words of Latin letters or Hangul, such as user_name, Q1 or 질문: digits only behind letters, and few of them.
-_NAME = re.compile(r"_*[a-z가-힣]+\d{0,3}(?:[_ -]+[a-z가-힣]+\d{0,3})*_*", re.IGNORECASE | re.ASCII)
+_SHOWN_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -231,18 +228,7 @@ class _Worker:
 
 def _showable(values: Mapping[str, Any]) -> list[str]:
     """Some names of columns; in a file without a header they are the values of its first row."""
-    scanner = _scanner_of_names()
-    return [key for key in islice(values, _SHOWN_COLUMNS) if _is_name(key) and not scanner.scan(key)]
-
-
-def _is_name(key: str) -> bool:
-    return len(key) <= _LONGEST_NAME and _NAME.fullmatch(key) is not None
-
-
-@functools.cache
-def _scanner_of_names() -> Scanner:
-    # Not the scanner of the run: what it was told not to look for must not be shown either.
-    return Scanner(min_score=0)
+    return [key for key in islice(values, _SHOWN_COLUMNS) if is_name(key)]
 
 
 def _rows(chunk: Chunk) -> Iterator[tuple[int, bytes | Item]]:

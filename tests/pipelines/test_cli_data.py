@@ -116,3 +116,13 @@ def test_log_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_log_without_any_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path / "empty"))
     assert main(["data", "log"]) == 2
+
+
+def test_diff_says_that_only_one_is_split(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_dataset(home / "whole", {"data": AFTER})
+    write_dataset(home / "split", {"train": AFTER[:2], "test": AFTER[2:]}, "curate")
+    assert main(["data", "diff", str(home / "whole"), str(home / "split")]) == 1
+    cells = [[cell.strip() for cell in line.split("│")] for line in capsys.readouterr().out.splitlines()]
+    assert ["", "same, but only one of A and B is split", "3", "", ""] in cells
+    assert main(["data", "diff", str(home / "whole"), str(home / "split"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["relabelled"] == {"split": 3}

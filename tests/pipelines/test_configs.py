@@ -163,3 +163,31 @@ def test_caching_and_retries_are_decided_per_task(compiled: tuple[dict[str, Any]
 def test_the_exit_handler_runs_whatever_happens(compiled: tuple[dict[str, Any], dict[str, Any]]) -> None:
     finish = compiled[0]["root"]["dag"]["tasks"]["finish"]
     assert finish["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("ingest", "others", "message"),
+    [
+        (
+            {"level": "internal"},
+            {"finetune": {"max_level": "intern"}},
+            "finetune.max_level: got 'intern'; expected",
+        ),
+        (
+            {"level": "red", "levels": ["green", "red"]},
+            {"scan_pii": {"level": "internal"}},
+            "scan_pii.level: got 'internal'; expected one of ingest.access.levels, green, red",
+        ),
+        ({"levels": ["green", "red"]}, {"scan_pii": {"level": "internal"}}, ""),
+        ({"level": "confidential"}, {"scan_pii": {"level": "public"}, "finetune": {"max_level": "internal"}}, ""),
+    ],
+)
+def test_a_level_that_the_data_does_not_know_is_told_at_once(
+    ingest: dict[str, Any], others: dict[str, Any], message: str
+) -> None:
+    values = {"name": "x", "ingest": {"paths": ["a.csv"], "access": ingest}, "publish": {"model_name": "x"}, **others}
+    if message:
+        with pytest.raises(FlywheelError, match=re.escape(message)):
+            bind(RunConfig, values)
+    else:
+        bind(RunConfig, values)

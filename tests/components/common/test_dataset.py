@@ -6,6 +6,7 @@ import pytest
 
 from llm_flywheel.components.common.dataset import (
     SCHEMA,
+    TableWriter,
     read_manifest,
     read_table,
     row_id,
@@ -64,3 +65,19 @@ def test_a_manifest_comes_back_and_a_missing_one_is_named(tmp_path: Path) -> Non
     assert read_manifest(tmp_path) == {"parent": "원본", "rows": 3}
     with pytest.raises(FlywheelError, match="manifest"):
         read_manifest(tmp_path / "gone")
+
+
+def test_rows_are_written_before_they_are_many_or_large(tmp_path: Path) -> None:
+    long = ROW | {"messages": [{"role": "user", "content": "x" * 6_000_000}]}
+    with TableWriter(tmp_path / "data.parquet", batch_rows=4) as writer:
+        for row in [*[long] * 3, *[ROW] * 5]:
+            writer.add(row)
+    metadata = pq.ParquetFile(tmp_path / "data.parquet").metadata
+    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [3, 4, 1]
+
+
+def test_a_manifest_that_cannot_be_written_leaves_the_older_one_alone(tmp_path: Path) -> None:
+    write_manifest(tmp_path, {"rows": 3})
+    with pytest.raises(TypeError):
+        write_manifest(tmp_path, {"rows": 4, ("a", "key"): 1})  # type: ignore[dict-item]
+    assert read_manifest(tmp_path) == {"rows": 3}

@@ -91,6 +91,7 @@ def test_the_first_split_moves_nothing(tmp_path: Path) -> None:
     found = difference(tmp_path, {"data": rows}, {"train": rows[:1], "test": rows[1:]})
     assert counts(found) == (2, 0, 0, 0)
     assert found.moved == {}
+    assert found.relabelled == {"split": 2}
     assert not found.equal
     assert "split" not in [shift.name for shift in found.shifts]
 
@@ -98,6 +99,7 @@ def test_the_first_split_moves_nothing(tmp_path: Path) -> None:
 def test_the_same_rows_in_another_language_are_not_equal(tmp_path: Path) -> None:
     found = difference(tmp_path, {"data": [row("one", 1)]}, {"data": [row("one", 1, lang="ko")]})
     assert counts(found) == (1, 0, 0, 0)
+    assert found.relabelled == {"language": 1}
     assert not found.equal
 
 

@@ -105,7 +105,7 @@ def test_a_version_is_found_by_its_first_digits_and_the_newest_folder_counts(hom
 
 
 def test_a_name_that_nothing_has_is_refused(home: Path) -> None:
-    for name in ("dem", "demo:publish", "0000", "demo/../demo"):
+    for name in ("dem", "demo:publish", "0000", "demo/../demo", "~nobodyx", "x" * 300):
         with pytest.raises(FlywheelError, match="no dataset folder, run or dataset version of that name"):
             find_version(name, all_versions(home))
 
@@ -137,5 +137,23 @@ def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
 
 def test_a_manifest_that_is_no_dataset_s_is_refused(tmp_path: Path) -> None:
     write_manifest(tmp_path, {"name": "model"})
+    with pytest.raises(FlywheelError, match="does not describe a dataset version"):
+        read_version(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '"rows_out": 1e999',
+        '"rows_out": 1, "splits": ["train"]',
+        '"rows_out": 1, "splits": {"train": "many"}',
+        '"rows_out": 1, "dropped": {"json": 1e999}',
+        '"rows_out": 1, "pii": {"found": 3}',
+        '"rows_out": 1, "pii": {"found": {"EMAIL": 1e999}}',
+        '"rows_out": 1, "pii": 3',
+    ],
+)
+def test_a_manifest_with_wrong_numbers_is_refused(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "manifest.json").write_text(f'{{"step": "curate", "version": "1", {wrong}}}')
     with pytest.raises(FlywheelError, match="does not describe a dataset version"):
         read_version(tmp_path)

@@ -156,3 +156,16 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("question\nwho\n")
     with pytest.raises(FlywheelError, match="no column stem among the 1 of the row"):
         Contamination.from_config(config({"path": str(tmp_path / "a.csv"), "columns": ["stem"]}), tmp_path)
+
+
+def test_an_eval_set_that_is_not_there_is_told_with_its_key(tmp_path: Path) -> None:
+    with pytest.raises(FlywheelError, match=r"gone\.csv: no such file or folder") as caught:
+        Contamination.from_config(config(str(tmp_path / "gone.csv")), tmp_path / "run")
+    assert caught.value.fix.endswith("correct curate.decontamination.eval_sets")
+
+
+def test_of_many_equal_short_items_the_first_is_found_at_the_cost_of_one() -> None:
+    many = index(JANET, *[TINY] * 1_000)
+    assert many.find([TINY]) == "eval.jsonl:2"
+    assert len(many._hashes) == len(index(JANET, TINY)._hashes)
+    assert many.summary["sequences"] == index(JANET).summary["sequences"] + 1_000

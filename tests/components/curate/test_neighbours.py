@@ -116,7 +116,7 @@ def test_thousands_of_rows_from_one_template_are_connected_without_comparing_all
 
 def test_more_rows_per_band_are_taken_for_higher_thresholds() -> None:
     assert banding(0.5) == (52, 3)
-    assert banding(0.8) == (30, 7)
+    assert banding(0.8) == (23, 6)
     assert banding(1.0) == (1, 8)
 
 

@@ -66,6 +66,7 @@ def test_a_source_has_its_rows_per_split_its_drops_and_its_tokens(page: str) -> 
 def test_what_is_missing_and_what_is_worth_a_look(page: str) -> None:
     table = cells(page)
     assert ["system message", "3", "100.0%"] in table
+    assert "without a question or an answer are not kept, plain texts are." in page
     assert ["language", "0", "0.0%"] in table
     assert ["toxicity", "swear words or slurs", "1", "33.3%", "a2"] in table
 

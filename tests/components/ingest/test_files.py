@@ -1,8 +1,12 @@
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llm_flywheel.components.common.config import bind
 from llm_flywheel.components.common.dataset import QUARANTINE_SCHEMA, read_table
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
@@ -22,7 +26,7 @@ def test_folders_globs_and_files_are_expanded_in_order_and_read_once(tmp_path: P
         (tmp_path / name).write_text("x")
     sources = find_files([f"{tmp_path}/*.csv", str(tmp_path)], [], tmp_path / "scratch")
     assert [file.path.name for file in sources.files] == ["b.csv", "a.jsonl", "c.PARQUET"]
-    assert sources.ignored == [str(tmp_path / "notes.md")]
+    assert sources.ignored == [str(tmp_path / ".hidden.csv"), str(tmp_path / "notes.md")]
 
 
 def test_a_file_that_both_lists_name_is_held_out(tmp_path: Path) -> None:
@@ -142,3 +146,61 @@ def test_rows_and_quarantine_name_the_object(bucket: str, tmp_path: Path) -> Non
     assert {row["source"] for row in rows} == {f"{bucket}/data/train.csv", f"{bucket}/data/sub/more.jsonl"}
     broken = read_table(tmp_path / "quarantine" / "quarantine.parquet", QUARANTINE_SCHEMA).to_pylist()
     assert [row["file"] for row in broken] == [f"{bucket}/data/train.csv"]
+
+
+def test_hidden_files_that_may_be_data_are_named_and_what_is_noise_is_not(tmp_path: Path) -> None:
+    for name in ("a.csv", ".b.csv", "._a.csv", ".DS_Store", ".git/c.json", "_SUCCESS"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    sources = find_files([str(tmp_path)], [], tmp_path / "scratch")
+    assert [file.path.name for file in sources.files] == ["a.csv"]
+    assert sources.ignored == [str(tmp_path / ".b.csv")]
+    named = find_files([str(tmp_path / ".b.csv"), str(tmp_path)], [], tmp_path / "scratch")
+    assert [file.path.name for file in named.files] == [".b.csv", "a.csv"]
+    assert named.ignored == []
+
+
+def test_hidden_files_alone_are_no_data(tmp_path: Path) -> None:
+    (tmp_path / ".b.csv").write_text("x")
+    with pytest.raises(FlywheelError, match="holds no file of a known kind"):
+        find_files([str(tmp_path)], [], tmp_path / "scratch")
+
+
+def test_links_to_folders_are_followed_and_end(tmp_path: Path) -> None:
+    for name in ("data/a.csv", "elsewhere/b.csv"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x")
+    (tmp_path / "data" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "data")
+    found = find_files([str(tmp_path / "data")], [], tmp_path / "scratch").files
+    assert [file.name for file in found] == [f"{tmp_path}/data/a.csv", f"{tmp_path}/data/more/b.csv"]
+
+
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A folder of a user that is not root, who may read everything."""
+    user, root = 65534, os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as name:
+        if root:
+            os.chown(name, user, user)
+            os.seteuid(user)
+        yield Path(name)
+        if root:
+            os.seteuid(0)
+
+
+def test_a_folder_below_that_cannot_be_listed_is_told(nobody: Path) -> None:
+    for name in ("a.csv", "private/b.csv"):
+        (nobody / name).parent.mkdir(exist_ok=True)
+        (nobody / name).write_text("x")
+    (nobody / "private").chmod(0)
+    with pytest.raises(FlywheelError, match=r"cannot be listed: .*/private \(Permission denied\)"):
+        find_files([str(nobody)], [], nobody / "scratch")
+    (nobody / "private").chmod(0o700)
+
+
+def test_an_unknown_address_is_told_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(FlywheelError, match="give a path, s3://, file://, sample://, https:// or hf://"):
+        find_files(["ftp://example.org/a.csv"], [], tmp_path)
+    with pytest.raises(FlywheelError, match="give a path, s3://, file://, sample://, https:// or hf://"):
+        bind(IngestConfig, {"paths": ["ftp://example.org/a.csv"]})

@@ -129,6 +129,12 @@ def test_rows_as_long_as_the_limit_are_written_and_longer_ones_are_quarantined(t
         ("question,answer\n", {}, "no_rows", "holds no rows"),
         ("question,answer\na\nb\nc,d\n", {}, "too_many_broken_rows", "67% of 3 rows .* allowed are 50%: ragged 2"),
         ("text,label\na,b\n", {"mapping": {"user": "txt", "assistant": "lable"}}, "mapping", "found 'label', 'text'"),
+        (
+            "user id,kim@example.com\na,b\n",
+            {"mapping": {"user": "text", "assistant": "label"}},
+            "mapping",
+            "found 2 others, not all of which look like names: has every file a header",
+        ),
         ("text,label\na,b\n", {}, "too_many_broken_rows", "unknown_columns 1"),
     ],
 )

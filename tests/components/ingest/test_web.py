@@ -1,5 +1,6 @@
 import gzip
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -201,3 +202,16 @@ def test_an_address_that_cannot_be_fetched_safely_is_refused(url: str, tmp_path:
     with pytest.raises(FlywheelError) as caught:
         fetch(url, tmp_path, 10**9)
     assert caught.value.reason == "address"
+
+
+def test_a_nul_in_a_name_is_no_part_of_it(web: Web, tmp_path: Path) -> None:
+    web.pages["/a%00.csv"] = page()
+    web.pages["/export"] = page(Content_Disposition="attachment; filename*=UTF-8''b%00.csv")
+    assert found(f"{web.url}/a%00.csv", tmp_path / "1").path.read_bytes() == CSV
+    assert found(f"{web.url}/export", tmp_path / "2").path.read_bytes() == CSV
+
+
+def test_a_password_is_sent_as_utf_8(web: Web, tmp_path: Path) -> None:
+    web.pages["/a.csv"] = page()
+    found(web.url.replace("://", "://eva:비밀@") + "/a.csv", tmp_path)
+    assert web.asked[0][1]["Authorization"] == "Basic " + b64encode("eva:비밀".encode()).decode()
