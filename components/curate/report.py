@@ -115,9 +115,26 @@ def _splits(page: Page, manifest: Mapping[str, Any]) -> None:
         f"{clusters['count']:,} groups of similar user texts, the largest with {clusters['largest']:,} rows; "
         "no group stands in two splits."
     )
+    for name in SPLITS[1:]:
+        absent = _absent(manifest, name)
+        if absent and not (name == "test" and manifest["held_out"]):
+            page.text(
+                f"No row in {' or '.join(absent)} is in {name}: every group of similar texts in it is too large. "
+                "A higher curate.leakage_threshold makes smaller groups."
+            )
     uncompared = max(manifest["uncompared"].values())
     if uncompared:
         page.text(f"{uncompared:,} rows had too many look-alikes to be compared with every one of them.")
+
+
+def _absent(manifest: Mapping[str, Any], split: str) -> list[str]:
+    """Languages of at least one row in twenty that a split, which has rows, has none of."""
+    languages = manifest["quality"]["languages"]
+    rows: Counter[str] = Counter()
+    for counts in languages.values():
+        rows.update(counts)
+    own = languages.get(split, {})
+    return [lang for lang, count in rows.items() if own and lang not in own and count >= 0.05 * rows.total()]
 
 
 def _missing(page: Page, quality: Quality) -> None:

@@ -51,6 +51,12 @@ def test_the_counts_add_up(page: str) -> None:
     assert "5 rows in = 2 train + 0 validation + 1 test + 2 dropped." in page
 
 
+def test_a_split_without_a_language_is_told_unless_it_was_given(tmp_path: Path, page: str) -> None:
+    assert "No row in en is in test: every group of similar texts in it is too large." in page
+    write_report(manifest(held_out=True), tmp_path / "report.html")
+    assert "No row in" not in (tmp_path / "report.html").read_text()
+
+
 def test_a_reason_has_its_rows_its_share_and_examples(page: str) -> None:
     assert ["near_duplicate", "almost the same as an earlier row", "1", "20.0%", "b1b1b1b1"] in cells(page)
     assert "1 rows (20.0%) were duplicates" in page
