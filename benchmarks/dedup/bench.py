@@ -23,7 +23,7 @@ LINES = Lines("dedup")
 OURS = ("ours", "ours t0.8")
 """At the threshold for edited copies, and at the one `curate` has for chats."""
 THRESHOLDS = {"ours": 0.45, "ours t0.8": 0.8}
-PEERS = ("rensa", "rensa deduplicator", "rensa n5 t0.7", "datasketch", "datasketch n5 t0.7")
+PEERS = ("rensa", "rensa deduplicator", "rensa n5 t0.7", "datasketch")
 
 
 class Found(NamedTuple):

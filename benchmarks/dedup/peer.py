@@ -61,7 +61,6 @@ PEERS: dict[str, tuple[Callable[..., list[int]], dict[str, Any]]] = {
     "rensa deduplicator": (rensa_stream, {"words": 2, "threshold": 0.4, "bands": 32}),
     "rensa n5 t0.7": (rensa_flags, {"words": 5, "threshold": 0.7, "bands": 16}),
     "datasketch": (datasketch, {"words": 2, "threshold": 0.4, "bands": 32}),
-    "datasketch n5 t0.7": (datasketch, {"words": 5, "threshold": 0.7, "bands": None}),
 }
 
 

@@ -56,11 +56,6 @@ def mix(value: np.uint64) -> np.uint64:
 
 
 @_compiled
-def _chained(value: np.uint64, following: np.uint64) -> np.uint64:
-    return mix(value * _FACTOR + following)
-
-
-@_compiled
 def shingles(characters: U32, offsets: I64, table: I32, words: int, codes: U64) -> int:
     """Hash every ``words`` consecutive words of each text; one that is shorter is one shingle.
 
@@ -77,7 +72,7 @@ def shingles(characters: U32, offsets: I64, table: I32, words: int, codes: U64) 
         How many codes there are.
     """
     made = 0
-    ring = np.zeros(words, np.uint64)
+    hashes = np.empty(np.max(np.diff(offsets)) // 2 + 1, np.uint64)  # of the words of one text
     for text in range(len(offsets) - 1):
         number = np.uint64(text) << HASH_BITS
         count = 0
@@ -90,23 +85,23 @@ def shingles(characters: U32, offsets: I64, table: I32, words: int, codes: U64) 
             if letter:
                 word = (word ^ np.uint64(letter)) * _FACTOR
             elif word:
-                ring[count % words] = mix(word)
+                hashes[count] = mix(word)
                 word = np.uint64(0)
                 count += 1
                 if count >= words:
                     value = np.uint64(0)
                     for back in range(count - words, count):
-                        value = _chained(value, ring[back % words])
-                    codes[made] = number | (value >> _SHORTENED)
+                        value = value * _FACTOR + hashes[back]
+                    codes[made] = number | (mix(value) >> _SHORTENED)
                     made += 1
         if count < words:
             value = np.uint64(0)
             for back in range(count):
-                value = _chained(value, ring[back])
+                value = value * _FACTOR + hashes[back]
             if not count:
                 for at in range(begin, end):
-                    value = _chained(value, np.uint64(characters[at]))
-            codes[made] = number | (value >> _SHORTENED)
+                    value = value * _FACTOR + np.uint64(characters[at])
+            codes[made] = number | (mix(value) >> _SHORTENED)
             made += 1
     return made
 
@@ -185,8 +180,8 @@ def sketches(values: U64, offsets: I64, factors: U32, addends: U32, rows: int, k
         for band in range(len(keys)):
             key = np.uint64(0)
             for index in range(band * rows, (band + 1) * rows):
-                key = _chained(key, np.uint64(least[index]))
-            keys[band, text] = np.uint32(key >> np.uint64(32))
+                key = key * _FACTOR + np.uint64(least[index])
+            keys[band, text] = np.uint32(mix(key) >> np.uint64(32))
         signatures[text] = 0
         for index in range(len(factors)):
             # The low bits of a product hang on the low bits of its factors alone, the high ones of a minimum are
