@@ -88,6 +88,14 @@ bench-pii: install .cache/bench/pii/installed ## the PII scanner beside Presidio
 bench-dedup: install .cache/bench/dedup/installed ## near-duplicates beside rensa and datasketch: speed, memory, F1
 	@$(BIN)/python -m benchmarks.dedup.bench --peer-python .cache/bench/dedup/bin/python
 
+.PHONY: bench-ingest
+bench-ingest: install ## reading files of 1 GB beside Hugging Face datasets: rows per second, memory
+	@$(BIN)/python -m benchmarks.ingest.bench $(BENCH_FLAGS)
+
+.PHONY: bench-curate
+bench-curate: install ## the whole of curate from 10 thousand to a million rows: cost per row, memory
+	@$(BIN)/python -m benchmarks.curate.bench $(BENCH_FLAGS)
+
 .PHONY: compile
 compile: install ## compile every pipeline to pipelines/compiled/
 	$(BIN)/flywheel compile
