@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -140,6 +141,23 @@ def read_table(path: Path, schema: pa.Schema = SCHEMA) -> pa.Table:
         raise FlywheelError("no such dataset table", where=str(path), reason="missing") from None
     except (pa.ArrowException, KeyError) as error:
         raise FlywheelError(f"not a dataset table: {error}", where=str(path), reason="schema") from None
+
+
+def check_messages(batch: pa.RecordBatch | pa.Table, before: int, path: Path) -> None:
+    """Raise FlywheelError when a message of a batch of a dataset table has no role or no content.
+
+    Args:
+        batch: Rows with a column ``messages``.
+        before: How many rows of the table stand before it.
+        path: The table.
+    """
+    messages = batch["messages"]
+    flat = pc.list_flatten(messages)
+    if not any(part.null_count for part in (messages, flat, *flat.flatten())):
+        return
+    rows = enumerate(messages.to_pylist(), start=before + 1)
+    bad = next(row for row, items in rows if items is None or any(i is None or None in i.values() for i in items))
+    raise FlywheelError(f"row {bad} has a message without role or content", where=str(path), reason="schema")
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

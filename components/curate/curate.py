@@ -184,7 +184,7 @@ def _version(paths: list[Path]) -> str:
     """See `dataset.version_of`; in 40 bytes per row."""
     ids = pl.concat([pl.Series("id", pq.read_table(path, columns=["id"])["id"], dtype=pl.String) for path in paths])
     digest = xxhash.xxh3_128()
-    for part in ids.sort().to_frame().iter_slices(10_000):
+    for part in ids.fill_null("").sort().to_frame().iter_slices(10_000):
         digest.update("".join(part["id"]).encode())
     return digest.hexdigest()[:16]
 

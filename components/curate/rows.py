@@ -68,10 +68,18 @@ def from_record(record: Mapping[str, Any]) -> Row:
     return Row(record["id"], *(record[name] for name in names))
 
 
+def meta_of(text: str) -> dict[str, Any]:
+    """What a row's ``meta`` holds; text that is no JSON object is kept as the value of ``meta``."""
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {"meta": text}
+
+
 def is_held_out(record: Mapping[str, Any]) -> bool:
     """Whether ``ingest`` marked the row as part of the test split."""
-    meta = json.loads(record["meta"] or "{}")
-    return isinstance(meta, dict) and meta.get("split") == "test"
+    return meta_of(record["meta"]).get("split") == "test"
 
 
 def clean(record: Mapping[str, Any], filters: Sequence[Filter]) -> Row | Drop:
@@ -94,5 +102,5 @@ def clean(record: Mapping[str, Any], filters: Sequence[Filter]) -> Row | Drop:
     new_id = row_id(messages)
     meta = record["meta"]
     if new_id != record["id"]:
-        meta = json.dumps({**json.loads(meta or "{}"), "input_id": record["id"]}, ensure_ascii=False)
+        meta = json.dumps({**meta_of(meta), "input_id": record["id"]}, ensure_ascii=False)
     return Row(record["id"], new_id, messages, record["source"], record["lang"], meta)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_flywheel.components.curate.config import CurateConfig, Sampling
-from llm_flywheel.components.curate.rows import Row
+from llm_flywheel.components.curate.rows import Row, meta_of
 
 _OTHERS = "*"
 _NO_GROUP = "(none)"
@@ -21,7 +21,7 @@ def group_of(row: Row, config: CurateConfig) -> str:
         return row.source or _NO_GROUP
     if by == "lang":
         return row.lang or _NO_GROUP
-    value = json.loads(row.meta or "{}").get(by.removeprefix("meta."))
+    value = meta_of(row.meta).get(by.removeprefix("meta."))
     if value is None or value == "":
         return _NO_GROUP
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -13,7 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llm_flywheel.components.common.access import access_of, after_masking
-from llm_flywheel.components.common.dataset import SCHEMA, read_manifest, version_of, write_manifest
+from llm_flywheel.components.common.dataset import (
+    SCHEMA,
+    check_messages,
+    read_manifest,
+    version_of,
+    write_manifest,
+)
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.files import write_json
 from llm_flywheel.components.common.progress import Progress
@@ -165,7 +171,7 @@ def _batches(path: Path, batch_rows: int, title: str) -> Iterator[pa.Buffer]:
             for read in file.iter_batches(batch_rows):
                 batch = read.select(SCHEMA.names).cast(SCHEMA)
                 batch.validate(full=True)
-                _check_messages(batch, done, path)
+                check_messages(batch, done, path)
                 # A few long rows must not make one job of gigabytes.
                 rows = max(1, min(batch.num_rows, batch.num_rows * _BATCH_BYTES // max(1, batch.nbytes)))
                 for first in range(0, batch.num_rows, rows):
@@ -175,16 +181,6 @@ def _batches(path: Path, batch_rows: int, title: str) -> Iterator[pa.Buffer]:
     except (pa.ArrowException, KeyError) as error:
         # Only the kind of error: its message can hold a piece of a row.
         raise FlywheelError(f"not a dataset table ({type(error).__name__})", where=str(path), reason="schema") from None
-
-
-def _check_messages(batch: pa.RecordBatch, before: int, path: Path) -> None:
-    messages = batch.column("messages")
-    flat = messages.flatten()
-    if not any(part.null_count for part in (messages, flat, *flat.flatten())):
-        return
-    rows = enumerate(messages.to_pylist(), start=before + 1)
-    bad = next(row for row, items in rows if items is None or any(i is None or None in i.values() for i in items))
-    raise FlywheelError(f"row {bad} has a message without role or content", where=str(path), reason="schema")
 
 
 def _manifest(

@@ -2,10 +2,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_flywheel.components.common.config import bind
 from llm_flywheel.components.common.dataset import (
@@ -21,6 +24,7 @@ from llm_flywheel.components.common.dataset import (
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.curate.config import CurateConfig
 from llm_flywheel.components.curate.curate import CurateResult, run
+from llm_flywheel.components.curate.executors import Inline
 from llm_flywheel.components.curate.shingles import shingle_sets
 from llm_flywheel.components.ingest.config import IngestConfig
 from llm_flywheel.components.ingest.ingest import run as ingest
@@ -210,3 +214,39 @@ def test_the_messy_sample_loses_its_planted_duplicates(tmp_path: Path) -> None:
     result = run(CurateConfig(), tmp_path / "in", tmp_path / "out")
     assert set(result.dropped) == {"exact_duplicate", "near_duplicate"}
     assert 90 <= sum(result.dropped.values()) <= 140
+
+
+WORDS = st.text(max_size=40) | st.sampled_from(
+    ["how do i reset my password", "네 감사합니다", "\0", "🙂🙂", "a" * 100, "no " * 60]
+)
+TURN = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "tool", ""]), "content": WORDS})
+ANSWERED = WORDS.map(lambda text: [{"role": "user", "content": text}, {"role": "assistant", "content": "fine thanks"}])
+FOREIGN = st.fixed_dictionaries(
+    {
+        "id": st.none() | st.text(max_size=4),
+        "messages": ANSWERED | st.lists(TURN, max_size=4),
+        "source": st.none() | WORDS,
+        "lang": st.sampled_from([None, "en", "ko", "", "xx"]),
+        "meta": st.sampled_from([None, "{}", "null", "[1]", "{", '{"split": "test"}', '{"split": [1]}', "[" * 5_000]),
+    }
+)
+
+
+@given(st.lists(FOREIGN, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_a_table_that_another_program_wrote_is_accounted_for(foreign: list[dict[str, Any]]) -> None:
+    rows = [row(f"word{n} other{n} third{n} fourth{n}") for n in range(30)] + foreign
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_table(rows, folder / "in" / "data.parquet")
+        write_manifest(folder / "in", {})
+        result = run(CurateConfig(), folder / "in", folder / "out", executor=Inline(), work=folder / "work")
+    assert result.rows_in == len(rows) == result.rows_out + sum(result.dropped.values())
+
+
+@pytest.mark.parametrize("messages", [None, [None], [{"role": "user", "content": None}]])
+def test_a_message_without_content_is_refused_with_its_row(tmp_path: Path, messages: Any) -> None:
+    write_table([row("hi there"), {**row("x"), "messages": messages}], tmp_path / "in" / "data.parquet")
+    write_manifest(tmp_path / "in", {})
+    with pytest.raises(FlywheelError, match="row 2 has a message without role or content"):
+        run(CurateConfig(), tmp_path / "in", tmp_path / "out", work=tmp_path / "work")
