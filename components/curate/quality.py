@@ -154,7 +154,7 @@ class Quality:
             role, text = message["role"], message["content"]
             roles[role] += 1
             tokens += self._count_tokens(text)
-            if role != "system":
+            if role in ("user", "assistant"):
                 self.histograms[f"{role}_chars"].add(len(text))
         self.histograms["turns"].add(roles["user"])
         self.histograms["tokens"].add(tokens)
