@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -143,21 +142,33 @@ def read_table(path: Path, schema: pa.Schema = SCHEMA) -> pa.Table:
         raise FlywheelError(f"not a dataset table: {error}", where=str(path), reason="schema") from None
 
 
-def check_messages(batch: pa.RecordBatch | pa.Table, before: int, path: Path) -> None:
-    """Raise FlywheelError when a message of a batch of a dataset table has no role or no content.
+def checked(batch: pa.RecordBatch, before: int, path: Path) -> pa.RecordBatch:
+    """Rows of a dataset table, with something for what a table of another program may not say of them.
 
     Args:
-        batch: Rows with a column ``messages``.
+        batch: Rows as they were read.
         before: How many rows of the table stand before it.
         path: The table.
+
+    Returns:
+        The rows in `SCHEMA`, without nulls.
+
+    Raises:
+        pa.ArrowException, KeyError: They are not of that schema.
+        FlywheelError: A message has no role or no content.
     """
+    batch = batch.select(SCHEMA.names).cast(SCHEMA)
+    batch.validate(full=True)
     messages = batch["messages"]
-    flat = pc.list_flatten(messages)
-    if not any(part.null_count for part in (messages, flat, *flat.flatten())):
-        return
-    rows = enumerate(messages.to_pylist(), start=before + 1)
-    bad = next(row for row, items in rows if items is None or any(i is None or None in i.values() for i in items))
-    raise FlywheelError(f"row {bad} has a message without role or content", where=str(path), reason="schema")
+    flat = messages.flatten()
+    if any(part.null_count for part in (messages, flat, *flat.flatten())):
+        rows = enumerate(messages.to_pylist(), start=before + 1)
+        bad = next(row for row, items in rows if items is None or any(i is None or None in i.values() for i in items))
+        raise FlywheelError(f"row {bad} has a message without role or content", where=str(path), reason="schema")
+    for name, value in (("id", ""), ("source", ""), ("lang", "und"), ("meta", "{}")):
+        if batch[name].null_count:
+            batch = batch.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), batch[name].fill_null(value))
+    return batch
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

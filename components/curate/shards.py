@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
-from llm_flywheel.components.common.dataset import DROPPED_SCHEMA, SCHEMA, TableWriter, check_messages
+from llm_flywheel.components.common.dataset import DROPPED_SCHEMA, SCHEMA, TableWriter, checked
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.files import write_json
 from llm_flywheel.components.common.settings import Settings
@@ -192,21 +192,11 @@ def _batches(plan: Plan, begin: int, end: int) -> Iterator[pa.Table]:
                 skip = max(0, skip - len(batch))
                 left -= len(own)
                 if len(own):
-                    table = pa.Table.from_batches([own]).select(SCHEMA.names).cast(SCHEMA)
-                    check_messages(table, end - left - len(own), Path(plan.data))
-                    yield _filled(table)
+                    yield pa.Table.from_batches([checked(own, end - left - len(own), Path(plan.data))])
                 if not left:
                     return
         except (pa.ArrowException, OSError) as error:
             raise FlywheelError(f"cannot be read: {error}", where=plan.data, reason="unreadable") from None
-
-
-def _filled(table: pa.Table) -> pa.Table:
-    """The rows with something for what a foreign table may not say of them."""
-    for name, value in (("id", ""), ("source", ""), ("lang", "und"), ("meta", "{}")):
-        if table[name].null_count:
-            table = table.set_column(table.schema.get_field_index(name), name, pc.fill_null(table[name], value))
-    return table
 
 
 def _index_evaluation_texts(plan: Plan, folder: Path) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from llm_flywheel.components.common.access import access_of, after_masking
 from llm_flywheel.components.common.dataset import (
     SCHEMA,
-    check_messages,
+    checked,
     read_manifest,
     version_of,
     write_manifest,
@@ -169,9 +169,7 @@ def _batches(path: Path, batch_rows: int, title: str) -> Iterator[pa.Buffer]:
         with pq.ParquetFile(path) as file, Progress(title, file.metadata.num_rows) as progress:
             done = 0
             for read in file.iter_batches(batch_rows):
-                batch = read.select(SCHEMA.names).cast(SCHEMA)
-                batch.validate(full=True)
-                check_messages(batch, done, path)
+                batch = checked(read, done, path)
                 # A few long rows must not make one job of gigabytes.
                 rows = max(1, min(batch.num_rows, batch.num_rows * _BATCH_BYTES // max(1, batch.nbytes)))
                 for first in range(0, batch.num_rows, rows):
