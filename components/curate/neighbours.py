@@ -257,10 +257,10 @@ class Search:
 
     @cached_property
     def _most_different(self) -> int:
-        # Three of four bit pairs differ where MinHashes do; 4.5 standard deviations more are seen 3 times in a million.
+        # Three of four bit pairs differ where MinHashes do; 3.5 standard deviations more are seen 2 times in 10,000.
         bands, rows = banding(self.threshold)
         share = 0.75 * (1 - self.threshold)
-        return math.ceil(bands * rows * share + 4.5 * math.sqrt(bands * rows * share * (1 - share)))
+        return math.ceil(bands * rows * share + 3.5 * math.sqrt(bands * rows * share * (1 - share)))
 
 
 def crowded(keys: U32) -> U32:

@@ -86,40 +86,38 @@ def shingle_sets(texts: Sequence[str], words: int) -> ShingleSets:
         texts: Any texts.
         words: At least one.
     """
-    parts = []
+    # As much as there can be; memory that is never written is never taken.
+    values = np.empty(sum(map(len, texts)) // 2 + len(texts), np.uint64)
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    made = 0
     for begin in range(0, len(texts), _TEXTS_AT_A_TIME):
         some = texts[begin : begin + _TEXTS_AT_A_TIME]
         characters = np.frombuffer("".join(some).encode("utf-32-le", "surrogatepass"), np.uint32)
-        offsets = np.cumsum([0, *map(len, some)])
-        codes = np.empty(len(characters) // 2 + len(some), np.uint64)
-        made = kernels.shingles(characters, offsets, kernels.letters(), words, codes)
-        parts.append(_as_sets(codes[:made], len(some)))
-    return _concatenated(parts)
+        ends = np.cumsum([0, *map(len, some)])
+        count = kernels.shingles(characters, ends, kernels.letters(), words, values[made:])
+        made += _unique(values[made : made + count], offsets[begin + 1 :][: len(some)])
+    return ShingleSets(np.cumsum(offsets), values[:made])
 
 
 def joined(left: ShingleSets, right: ShingleSets) -> ShingleSets:
     """Sets that hold both sets of each text, as different shingles."""
-    parts = []
+    values = np.empty(len(left.values) + len(right.values), np.uint64)
+    offsets = np.zeros(len(left) + 1, np.int64)
+    made = 0
     for begin in range(0, len(left), _TEXTS_AT_A_TIME):
         end = min(begin + _TEXTS_AT_A_TIME, len(left))
-        number = np.arange(end - begin, dtype=np.uint64) << kernels.HASH_BITS
-        sides = []
+        count = made
         for side, sets in enumerate((left, right)):
-            values = sets.values[sets.offsets[begin] : sets.offsets[end]]
+            own = sets.values[sets.offsets[begin] : sets.offsets[end]]
             if side:  # other hashes than on the left
-                values = (values * np.uint64(0x9E3779B97F4A7C15)) >> (np.uint64(64) - kernels.HASH_BITS)
-            sides.append(np.repeat(number, sets.sizes[begin:end]) | values)
-        parts.append(_as_sets(np.concatenate(sides), end - begin))
-    return _concatenated(parts)
+                own = (own * np.uint64(0x9E3779B97F4A7C15)) >> (np.uint64(64) - kernels.HASH_BITS)
+            number = np.arange(end - begin, dtype=np.uint64) << kernels.HASH_BITS
+            values[count : count + len(own)] = np.repeat(number, sets.sizes[begin:end]) | own
+            count += len(own)
+        made += _unique(values[made:count], offsets[begin + 1 : end + 1])
+    return ShingleSets(np.cumsum(offsets), values[:made])
 
 
-def _as_sets(codes: U64, count: int) -> ShingleSets:
+def _unique(codes: U64, sizes: I64) -> int:
     codes.sort()
-    offsets = np.zeros(count + 1, np.int64)
-    made = kernels.unique(codes, offsets[1:])
-    return ShingleSets(np.cumsum(offsets), codes[:made].copy())
-
-
-def _concatenated(parts: Sequence[ShingleSets]) -> ShingleSets:
-    sizes = np.concatenate([[0], *(part.sizes for part in parts)])
-    return ShingleSets(np.cumsum(sizes), np.concatenate([np.empty(0, np.uint64), *(part.values for part in parts)]))
+    return kernels.unique(codes, sizes)
