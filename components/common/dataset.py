@@ -45,13 +45,10 @@ SPLITS = ("train", "validation", "test")
 
 def row_id(messages: Sequence[Mapping[str, str]]) -> str:
     """Stable content hash of a conversation: 128-bit xxh3, 32 hex digits."""
-    digest = xxhash.xxh3_128()
-    for message in messages:
-        for part in (message["role"], message["content"]):
-            data = part.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(8, "little"))
-            digest.update(data)
-    return digest.hexdigest()
+    texts = [part.encode("utf-8", "surrogatepass") for item in messages for part in (item["role"], item["content"])]
+    return xxhash.xxh3_128_hexdigest(
+        b"".join([part for text in texts for part in (len(text).to_bytes(8, "little"), text)])
+    )
 
 
 def version_of(ids: Iterable[str]) -> str:
