@@ -7,6 +7,7 @@ A reader never raises for what is in a file and never passes over anything but b
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -176,7 +177,8 @@ def _record(value: Any, line: int) -> Item:
 def read_json(stream: TextIO, max_chars: int) -> Iterator[Item]:
     """A JSON array of objects, or objects one after another, in memory one row at a time.
 
-    After an element that is not JSON there is no safe place to go on: the rest of the file is one `Broken`.
+    An element that is longer than a row may be is one `Broken`. After one that is not JSON there is no safe place to go
+    on: the rest of the file is one `Broken`.
     """
     window = _JsonWindow(stream, max_chars)
     in_array = window.take("[")
@@ -199,10 +201,21 @@ def read_json(stream: TextIO, max_chars: int) -> Iterator[Item]:
         line = window.line
         try:
             value = window.value()
+        except _TooLong:
+            yield Broken(line, "too_large", f"more than {2 * max_chars} characters in one element")
+            continue
         except ValueError as error:
             yield Broken(line, "json", f"{error}; not read from here on")
             return
         yield Broken(line, "encoding", _NOT_TEXT) if window.marked else _record(value, line)
+
+
+class _TooLong(Exception):
+    """A value of more characters than a row may have was passed over."""
+
+
+# What decides where a value ends; an escaped character does not.
+_STRUCTURE = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
 class _JsonWindow:
@@ -243,25 +256,50 @@ class _JsonWindow:
         return True
 
     def value(self) -> Any:
-        """The next value; raises ValueError with a reason that holds none of the text."""
+        """The next value; raises `_TooLong`, or ValueError with a reason that holds none of the text."""
         while True:
-            reason = ""
+            reason, goes_on = "", True
             try:
                 value, end = self._decoder.raw_decode(self._text, self._place)
             except json.JSONDecodeError as error:
                 reason = error.msg
+                goes_on = error.pos > len(self._text) - 16 or reason.startswith("Unterminated string")
             except (RecursionError, ValueError) as error:
                 raise ValueError(f"not readable JSON ({type(error).__name__})") from None
             # A number at the very end of the window may go on in the next chunk.
             if not reason and (end < len(self._text) or self._ended):
-                self.line += self._text.count("\n", self._place, end)
                 self.marked = self._text.find(MARK, self._place, end) >= 0
-                self._place = end
+                self._go_to(end)
                 return value
             if len(self._text) - self._place > 2 * self._max_chars:
+                if goes_on and self._text[self._place] in '{["' and self._pass_over():
+                    raise _TooLong
                 raise ValueError(reason or "longer than a row may be")
             if not self._fill() and reason:
                 raise ValueError(reason)
+
+    def _pass_over(self) -> bool:
+        """Go behind an object, array or string without making it; False when the text ends before."""
+        depth, quoted = 0, False
+        while True:
+            end = self._place
+            for match in _STRUCTURE.finditer(self._text, self._place):
+                end = match.end()
+                if match[0] == '"':
+                    quoted = not quoted
+                elif len(match[0]) == 1 and not quoted:
+                    depth += 1 if match[0] in "[{" else -1
+                if depth == 0 and not quoted:
+                    self._go_to(end)
+                    return True
+            # A backslash at the end goes with what comes next.
+            self._go_to(max(end, len(self._text) - self._text.endswith("\\")))
+            if not self._fill():
+                return False
+
+    def _go_to(self, place: int) -> None:
+        self.line += self._text.count("\n", self._place, place)
+        self._place = place
 
     def _fill(self) -> bool:
         # Reading as much again keeps the work linear when one value spans many chunks.

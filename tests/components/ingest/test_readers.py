@@ -119,8 +119,26 @@ def test_a_json_array_larger_than_the_window_is_read_row_by_row() -> None:
     assert items[-1] == Record(600, {"q": "x" * 1_000 + "599"})
 
 
-def test_a_json_element_beyond_the_limit_ends_the_reading() -> None:
-    assert brief(read_json(stream('[{"q": "' + "x" * 3_000_000), 100)) == [(1, "json")]
+@pytest.mark.parametrize(
+    "long",
+    [
+        '{"q": "' + "x" * 3_000_000 + '"}',
+        '"' + "\\\\]}" * 700_000 + '"',
+        '{"a": [{"b": "}]\\""}, ' + '["{\\\\", 1],\n' * 200_000 + "[]]}",
+        '{"q": 1' + "\n" * 1_000_000 + "}",
+    ],
+)
+def test_a_json_element_beyond_the_limit_costs_itself(long: str) -> None:
+    lines = long.count("\n")
+    expected = [(1, 1), (1, "too_large"), (1 + lines, 2)]
+    assert brief(read_json(stream(f'[{{"q": 1}}, {long}, {{"q": 2}}]'), 100)) == expected
+
+
+@pytest.mark.parametrize(
+    "broken", ['{"q": "' + "x" * 3_000_000, "1" * 3_000_000, '{"q" 2, "p": "' + "x" * 3_000_000 + '"}']
+)
+def test_a_long_json_element_without_an_end_or_that_is_none_ends_the_reading(broken: str) -> None:
+    assert brief(read_json(stream(f'[{{"q": 1}}, {broken}, {{"q": 2}}]'), 100)) == [(1, 1), (1, "json")]
 
 
 @pytest.mark.parametrize(
