@@ -62,7 +62,7 @@ def begin_curation(config: dict, dataset: dsl.Input[dsl.Dataset], work: str, sha
         work: Folder on a volume that all steps share; each run has one of its own in it.
         shard_rows: Most rows of a shard.
     """
-    from pathlib import Path
+    import shutil
 
     from llm_flywheel.components.common.config import bind
     from llm_flywheel.components.common.step import step
@@ -70,8 +70,11 @@ def begin_curation(config: dict, dataset: dsl.Input[dsl.Dataset], work: str, sha
     from llm_flywheel.components.curate.shards import Plan, begin, folder_of_run
 
     with step("begin-curation") as record:
-        plan = Plan.of(bind(CurateConfig, config, where="curate"), Path(dataset.path), int(shard_rows))
-        begin(plan, folder_of_run(work))
+        folder = folder_of_run(work)
+        # Pods of groups have the shared volume, but not the artifact.
+        shutil.copytree(dataset.path, folder / "input", dirs_exist_ok=True)
+        plan = Plan.of(bind(CurateConfig, config, where="curate"), folder / "input", int(shard_rows))
+        begin(plan, folder / "shards")
         record.summary.update(shards=len(plan.ranges))
 
 
@@ -90,7 +93,7 @@ def curate_group(work: str, phase: str, group: int, groups: int):
     from llm_flywheel.components.curate.shards import folder_of_run
 
     with step(f"{phase}-{int(group)}"):
-        run_group(folder_of_run(work), phase, int(group), int(groups))
+        run_group(folder_of_run(work) / "shards", phase, int(group), int(groups))
 
 
 @dsl.component(base_image=CORE, install_kfp_package=False)
@@ -105,7 +108,7 @@ def decide_fates(work: str):
     from llm_flywheel.components.curate.executors import Pool
     from llm_flywheel.components.curate.shards import folder_of_run, plan_of
 
-    folder = folder_of_run(work)
+    folder = folder_of_run(work) / "shards"
     with step("decide-fates"), Pool(plan_of(folder).settings.workers) as pool:
         decide(folder, pool)
 
@@ -132,7 +135,7 @@ def finish_curation(
     from llm_flywheel.components.curate.executors import Pool
     from llm_flywheel.components.curate.shards import folder_of_run, plan_of
 
-    folder = folder_of_run(work)
+    folder = folder_of_run(work) / "shards"
     with step("finish-curation") as record, Pool(plan_of(folder).settings.workers) as pool:
         result = finish(folder, Path(dataset.path), Path(curated.path), Path(report.path), pool)
         record.summary.update(version=result.version, **result.splits, dropped=result.rows_in - result.rows_out)
@@ -178,8 +181,8 @@ def curate_in_groups(
         work: Folder on a volume that all steps mount; a constant, or a parameter of the pipeline.
         groups: How many pods clean and count at the same time.
         shard_rows: Most rows of a shard.
-        prepare: Is called with every task, to mount the volume; no task may be cached, as what it leaves lies in the
-            work folder, which a cache knows nothing of.
+        prepare: Is called with every task, to mount the volume and to set FLYWHEEL_RUN_ID; no task may be cached, as
+            what it leaves lies in the work folder, which a cache knows nothing of.
         after: A task to wait for, if it is not the one that made ``dataset``.
 
     Returns:

@@ -38,7 +38,7 @@ def _compiled(function: _Function) -> _Function:
 @lru_cache(maxsize=1)
 def letters() -> I32:
     """Shape (code points): the letter, digit or mark in lower case, or 0 for what separates words."""
-    table = np.zeros(0x323B0, np.int32)  # behind CJK extension H there are no letters, only symbols and tags
+    table = np.zeros(0x323B0, np.int32)  # behind CJK extension H only tags and variation selectors
     for code in range(len(table)):
         category = unicodedata.category(chr(code))
         if category[0] in "LMN" or category == "Pc":

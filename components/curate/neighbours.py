@@ -88,7 +88,7 @@ def banding(threshold: float) -> tuple[int, int]:
     """Number of bands and of hashes per band that find pairs at ``threshold`` with probability 0.999.
 
     The probability is 1 - (1 - t^rows)^bands; more rows per band mean fewer useless candidates, so the most rows
-    that fit into 256 hashes are taken.
+    that fit into 160 hashes are taken.
     """
     best = (_MOST_HASHES, 1)
     for rows in range(1, 9):
@@ -236,9 +236,11 @@ class Search:
                 if len(rest) < 2:
                     break
                 leader, others = np.full(len(rest) - 1, rest[0]), rest[1:]
-                asked = self.sketches.wanted(leader, others)
-                found.append(self._similar(leader[asked], others[asked]))
-                rest = others[~np.isin(others, found[-1].right)] if asked.any() else rest[:0]
+                if not self.sketches.wanted(leader, others).any():
+                    rest = rest[:0]
+                    break
+                found.append(self._similar(leader, others))
+                rest = others[~np.isin(others, found[-1].right)]
             if len(rest) > 1:
                 rests.append(rest)
         return Pairs.merged(found), np.unique(np.concatenate(rests))
@@ -257,10 +259,10 @@ class Search:
 
     @cached_property
     def _most_different(self) -> int:
-        # Three of four bit pairs differ where MinHashes do; 3.5 standard deviations more are seen 2 times in 10,000.
+        # Three of four bit pairs differ where MinHashes do; 4 standard deviations more are seen 3 times in 100,000.
         bands, rows = banding(self.threshold)
         share = 0.75 * (1 - self.threshold)
-        return math.ceil(bands * rows * share + 3.5 * math.sqrt(bands * rows * share * (1 - share)))
+        return math.ceil(bands * rows * share + 4 * math.sqrt(bands * rows * share * (1 - share)))
 
 
 def crowded(keys: U32) -> U32:

@@ -72,6 +72,8 @@ def meta_of(text: str) -> dict[str, Any]:
     """What a row's ``meta`` holds; text that is no JSON object is kept as the value of ``meta``."""
     try:
         value = json.loads(text or "{}")
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate can be written nowhere
     except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {"meta": text}

@@ -119,8 +119,13 @@ def _named_files(config: CurateConfig) -> list[tuple[str, int, int]]:
 
 
 def folder_of_run(work: str) -> Path:
-    """The folder of this pipeline run in one that all runs share."""
-    return Path(work, Settings.from_env().run_id or "curation")
+    """The folder of this pipeline run in one that all runs share; raises FlywheelError when the run has no id."""
+    run_id = Settings.from_env().run_id
+    if not run_id:
+        raise FlywheelError(
+            "this run has no id to name its work folder by", where=work, fix="set FLYWHEEL_RUN_ID", reason="run_id"
+        )
+    return Path(work, run_id)
 
 
 def begin(plan: Plan, folder: Path) -> None:

@@ -273,11 +273,14 @@ def _files_in(folder: Path) -> list[Path]:
             folders.clear()
             continue
         walked.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "lost+found")
         found += [Path(here, name) for name in names if not name.startswith(".") or _may_be_data(name)]
     if unreadable:
         told = ", ".join(f"{error.filename} ({error.strerror})" for error in unreadable)
         raise FlywheelError(f"folders that cannot be listed: {told}", reason="unreadable")
+    lost = sorted(str(item) for item in found if not item.exists() and kind_of(item.name))
+    if lost:
+        raise FlywheelError(f"links to files that are not there: {', '.join(lost[:5])}", reason="missing")
     return sorted(item for item in found if item.is_file())
 
 

@@ -236,12 +236,11 @@ def _check_mapping(config: IngestConfig, result: IngestResult, columns_seen: set
     from llm_flywheel.components.scan_pii.columns import is_name
 
     wanted = (config.mapping.user, config.mapping.assistant)
-    shown = sorted(columns_seen)[:_SHOWN_COLUMNS]
-    found = ", ".join(map(repr, shown))
-    if not all(map(is_name, columns_seen)):
-        found = f"{len(columns_seen):,} others, not all of which look like names: has every file a header?"
+    shown = [repr(name) for name in sorted(columns_seen)[:_SHOWN_COLUMNS] if is_name(name)]
+    if len(columns_seen) > len(shown):
+        shown.append(f"{len(columns_seen) - len(shown):,} more, which may be values of a file without a header")
     raise FlywheelError(
-        f"no file has the columns {' and '.join(repr(name) for name in wanted if name)}; found {found}",
+        f"no file has the columns {' and '.join(repr(name) for name in wanted if name)}; found {', '.join(shown)}",
         where="ingest.mapping",
         fix="set ingest.mapping.user and ingest.mapping.assistant to columns of your files",
         reason="mapping",

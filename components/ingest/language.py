@@ -53,7 +53,7 @@ def language_of_text(text: str) -> str:
     sample = text[:_SAMPLE_CHARS]
     if sample.isascii():
         return _of_latin(sample) if _LETTERS.search(sample) else "und"
-    # UTF-16, because two bytes are the fewest in which scripts can be told; letters beyond it are too rare to count.
+    # UTF-16: two bytes are the fewest in which scripts can be told.
     scripts = _script_of_units()[np.frombuffer(sample.encode("utf-16-le", "surrogatepass"), np.uint16)]
     none, hangul, kana, han, latin, _ = np.bincount(scripts, minlength=_OTHER + 1).tolist()
     letters = len(scripts) - none
@@ -74,6 +74,7 @@ def _script_of_units() -> NDArray[np.uint8]:
     units = np.zeros(1 << 16, np.uint8)
     letters = [code for code in range(len(units)) if _LETTERS.match(chr(code))]
     units[letters] = _OTHER
+    units[0xD800:0xD83B] = _OTHER  # first halves of what is not in UTF-16 itself, up to the emoji
     for number, script in enumerate(_SCRIPTS.values(), 1):
         units[[code for code in letters if re.match(script, chr(code))]] = number
     return units

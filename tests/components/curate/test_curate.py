@@ -22,7 +22,7 @@ from llm_flywheel.components.common.dataset import (
     write_table,
 )
 from llm_flywheel.components.common.errors import FlywheelError
-from llm_flywheel.components.curate.config import CurateConfig
+from llm_flywheel.components.curate.config import CurateConfig, Sampling
 from llm_flywheel.components.curate.curate import CurateResult, run
 from llm_flywheel.components.curate.executors import Inline
 from llm_flywheel.components.curate.shingles import shingle_sets
@@ -227,7 +227,9 @@ FOREIGN = st.fixed_dictionaries(
         "messages": ANSWERED | st.lists(TURN, max_size=4),
         "source": st.none() | WORDS,
         "lang": st.sampled_from([None, "en", "ko", "", "xx"]),
-        "meta": st.sampled_from([None, "{}", "null", "[1]", "{", '{"split": "test"}', '{"split": [1]}', "[" * 5_000]),
+        "meta": st.sampled_from(
+            [None, "{}", "null", "[1]", "{", '{"split": "test"}', '{"split": [1]}', "[" * 5_000, '{"k": "\\ud83d"}']
+        ),
     }
 )
 
@@ -240,7 +242,8 @@ def test_a_table_that_another_program_wrote_is_accounted_for(foreign: list[dict[
         folder = Path(name)
         write_table(rows, folder / "in" / "data.parquet")
         write_manifest(folder / "in", {})
-        result = run(CurateConfig(), folder / "in", folder / "out", executor=Inline(), work=folder / "work")
+        config = CurateConfig(sampling=Sampling(by="meta.k", max_rows=1_000))
+        result = run(config, folder / "in", folder / "out", executor=Inline(), work=folder / "work")
     assert result.rows_in == len(rows) == result.rows_out + sum(result.dropped.values())
 
 

@@ -107,7 +107,8 @@ def test_ray_changes_nothing(dataset: Path, tmp_path: Path) -> None:
         ray.shutdown()
 
 
-def test_groups_of_kfp_change_nothing(dataset: Path, tmp_path: Path) -> None:
+def test_groups_of_kfp_change_nothing(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYWHEEL_RUN_ID", "run-1")
     one = files_of(dataset, tmp_path / "one")
 
     @dsl.pipeline(name="groups")

@@ -204,3 +204,20 @@ def test_an_unknown_address_is_told_the_known_ones(tmp_path: Path) -> None:
         find_files(["ftp://example.org/a.csv"], [], tmp_path)
     with pytest.raises(FlywheelError, match="give a path, s3://, file://, sample://, https:// or hf://"):
         bind(IngestConfig, {"paths": ["ftp://example.org/a.csv"]})
+
+
+def test_a_link_to_a_data_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("question,answer\nhi,yo\n")
+    (tmp_path / "b.csv").symlink_to(tmp_path / "annexed")
+    (tmp_path / "latest").symlink_to(tmp_path / "gone")
+    with pytest.raises(FlywheelError, match="links to files that are not there: .*b.csv"):
+        find_files([str(tmp_path)], [], tmp_path / "scratch")
+    (tmp_path / "b.csv").unlink()
+    assert [file.path.name for file in find_files([str(tmp_path)], [], tmp_path / "scratch").files] == ["a.csv"]
+
+
+def test_the_root_of_a_volume_can_be_read_without_its_lost_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("question,answer\nhi,yo\n")
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found" / "b.csv").write_text("question,answer\nhi,yo\n")
+    assert [file.path.name for file in find_files([str(tmp_path)], [], tmp_path / "scratch").files] == ["a.csv"]

@@ -133,7 +133,7 @@ def test_rows_as_long_as_the_limit_are_written_and_longer_ones_are_quarantined(t
             "user id,kim@example.com\na,b\n",
             {"mapping": {"user": "text", "assistant": "label"}},
             "mapping",
-            "found 2 others, not all of which look like names: has every file a header",
+            "found 'user id', 1 more, which may be values of a file without a header",
         ),
         ("text,label\na,b\n", {}, "too_many_broken_rows", "unknown_columns 1"),
     ],

@@ -20,6 +20,8 @@ from llm_flywheel.components.ingest.language import language_of, language_of_tex
         ("カードがまだ届きません", "ja"),
         ("我的卡还没有到", "zh"),
         ("card_arrival", "en"),
+        ("𞤀𞤣𞤤𞤢𞤥 𞤐𞤁𞤢 abc", "und"),
+        ("🙂 hello 👍🏽", "en"),
         ("12345 !!!", "und"),
         ("", "und"),
     ],
