@@ -86,7 +86,7 @@ bench-pii: install .cache/bench/pii/installed ## the PII scanner beside Presidio
 
 .PHONY: bench-dedup
 bench-dedup: install .cache/bench/dedup/installed ## near-duplicates beside rensa and datasketch: speed, memory, F1
-	@$(BIN)/python -m benchmarks.dedup.bench --peer-python .cache/bench/dedup/bin/python
+	@$(BIN)/python -m benchmarks.dedup.bench --peer-python .cache/bench/dedup/bin/python $(BENCH_FLAGS)
 
 .PHONY: bench-ingest
 bench-ingest: install ## reading files of 1 GB beside Hugging Face datasets: rows per second, memory
