@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,22 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def main() -> None:
-    """Do it once."""
-    with Path(sys.argv[2]).open(encoding="utf-8") as lines:
+def measure(find: Callable[[Sequence[str]], list[int]], path: Path) -> None:
+    """Let ``find`` search a file of documents, and print what came of it."""
+    with path.open(encoding="utf-8") as lines:
         texts = [json.loads(line)["text"] for line in lines]
-    find, settings = PEERS[sys.argv[1]]
-    find(texts[:100], **settings)
+    find(texts[:100])
     base = memory_mb()
     started = time.process_time()
-    dropped = find(texts, **settings)
+    dropped = find(texts)
     cpu_s = time.process_time() - started
     print(json.dumps({"cpu_s": cpu_s, "base_mb": base, "peak_mb": peak_mb(), "dropped": dropped}))
+
+
+def main() -> None:
+    """Do it once."""
+    find, settings = PEERS[sys.argv[1]]
+    measure(partial(find, **settings), Path(sys.argv[2]))
 
 
 if __name__ == "__main__":

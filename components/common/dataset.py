@@ -4,6 +4,7 @@ A dataset artifact is a directory. After ``ingest`` and ``scan_pii`` it holds ``
 ``train.parquet``, ``validation.parquet`` and ``test.parquet``; always ``manifest.json`` beside them.
 """
 
+import datetime
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import xxhash
 
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.files import write_json
+from llm_flywheel.components.common.settings import Settings
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 
@@ -38,7 +40,8 @@ QUARANTINE_SCHEMA = pa.schema(
 # A row that a later step removed: its id, the step's reason and, for a duplicate, the id that was kept.
 DROPPED_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("duplicate_of", pa.string())])
 
-_BATCH_CHARS = 1 << 24
+BATCH_CHARS = 1 << 24
+"""Characters that a writer of a table holds in memory, and not many more."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -97,7 +100,7 @@ class TableWriter:
         self._batch.append(row)
         self.rows += 1
         self._chars += _chars(row)
-        if len(self._batch) >= self._batch_rows or self._chars > _BATCH_CHARS:
+        if len(self._batch) >= self._batch_rows or self._chars > BATCH_CHARS:
             self._flush()
 
     def _flush(self) -> None:
@@ -166,6 +169,13 @@ def checked(batch: pa.RecordBatch, before: int, path: Path) -> pa.RecordBatch:
         if batch[name].null_count:
             batch = batch.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), batch[name].fill_null(value))
     return batch
+
+
+def origin() -> dict[str, str]:
+    """What every manifest says of who made a dataset, in which run, and when (ISO 8601, UTC)."""
+    settings = Settings.from_env()
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"made_by": settings.actor, "run_id": settings.run_id, "created": created}
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

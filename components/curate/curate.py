@@ -4,7 +4,6 @@ The work is cut into tasks on shards of the table (`shards`), decided over all s
 Every task leaves a done marker in the run's work folder: a run that was killed goes on where it stopped.
 """
 
-import datetime
 import fcntl
 import logging
 import shutil
@@ -19,7 +18,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import xxhash
 
-from llm_flywheel.components.common.dataset import SPLITS, read_manifest, write_manifest
+from llm_flywheel.components.common.dataset import SPLITS, origin, read_manifest, write_manifest
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.curate.config import CurateConfig
@@ -190,7 +189,7 @@ def _version(paths: list[Path]) -> str:
 
 
 def _manifest(result: CurateResult, quality: Quality, decided: Decided, folder: Path, dataset: Path) -> dict[str, Any]:
-    plan, settings, parent = plan_of(folder), Settings.from_env(), read_manifest(dataset)
+    plan, parent = plan_of(folder), read_manifest(dataset)
     contamination = Contamination.from_config(plan.settings, folder)
     counted = quality.to_dict()
     manifest = {
@@ -198,9 +197,7 @@ def _manifest(result: CurateResult, quality: Quality, decided: Decided, folder: 
         "version": result.version,
         "parent": _version([dataset / "data.parquet"]),
         "parent_step": parent.get("step"),
-        "made_by": settings.actor,
-        "run_id": settings.run_id,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **origin(),
         "config": plan.config,
         "rows_in": result.rows_in,
         "rows_out": result.rows_out,

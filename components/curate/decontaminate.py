@@ -30,9 +30,8 @@ from numpy.typing import NDArray
 
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.curate.config import CurateConfig, Decontamination, EvalSet
+from llm_flywheel.components.curate.kernels import U32, U64
 
-U64 = NDArray[np.uint64]
-U32 = NDArray[np.uint32]
 F32 = NDArray[np.float32]
 
 _LEAST_WORDS = 4

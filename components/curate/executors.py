@@ -52,7 +52,7 @@ class Task(NamedTuple):
     def files(self) -> dict[str, str]:
         """Hash of each file, by name."""
         found = sorted(self.stem.parent.glob(f"{self.stem.name}.*"))
-        return {path.name: _hash_of(path) for path in found if not path.name.startswith(self.marker.name)}
+        return {path.name: hash_of(path) for path in found if not path.name.startswith(self.marker.name)}
 
     def outcome(self) -> dict[str, Any]:
         """What its marker holds."""
@@ -72,7 +72,8 @@ class Task(NamedTuple):
         return self.key
 
 
-def _hash_of(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """Hash of a file's bytes."""
     digest = xxhash.xxh3_64()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):

@@ -21,8 +21,10 @@ I64 = NDArray[np.int64]
 HASH_BITS = np.uint64(48)
 """A hash keeps 48 bits, so that a text's number fits beside it and one sort does for all; two texts of 1,000 words
 agree in a shingle by chance once in 300 million pairs."""
-_SHORTENED = np.uint64(64) - HASH_BITS
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd
+SHORTENED = np.uint64(64) - HASH_BITS
+"""Bits that a hash of 64 bits loses."""
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 over the golden ratio, odd."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -83,7 +85,7 @@ def shingles(characters: U32, offsets: I64, table: I32, words: int, codes: U64) 
             if at < end and characters[at] < len(table):
                 letter = table[characters[at]]
             if letter:
-                word = (word ^ np.uint64(letter)) * _FACTOR
+                word = (word ^ np.uint64(letter)) * FACTOR
             elif word:
                 hashes[count] = mix(word)
                 word = np.uint64(0)
@@ -91,17 +93,17 @@ def shingles(characters: U32, offsets: I64, table: I32, words: int, codes: U64) 
                 if count >= words:
                     value = np.uint64(0)
                     for back in range(count - words, count):
-                        value = value * _FACTOR + hashes[back]
-                    codes[made] = number | (mix(value) >> _SHORTENED)
+                        value = value * FACTOR + hashes[back]
+                    codes[made] = number | (mix(value) >> SHORTENED)
                     made += 1
         if count < words:
             value = np.uint64(0)
             for back in range(count):
-                value = value * _FACTOR + hashes[back]
+                value = value * FACTOR + hashes[back]
             if not count:
                 for at in range(begin, end):
-                    value = value * _FACTOR + np.uint64(characters[at])
-            codes[made] = number | (mix(value) >> _SHORTENED)
+                    value = value * FACTOR + np.uint64(characters[at])
+            codes[made] = number | (mix(value) >> SHORTENED)
             made += 1
     return made
 
@@ -180,7 +182,7 @@ def sketches(values: U64, offsets: I64, factors: U32, addends: U32, rows: int, k
         for band in range(len(keys)):
             key = np.uint64(0)
             for index in range(band * rows, (band + 1) * rows):
-                key = key * _FACTOR + np.uint64(least[index])
+                key = key * FACTOR + np.uint64(least[index])
             keys[band, text] = np.uint32(mix(key) >> np.uint64(32))
         signatures[text] = 0
         for index in range(len(factors)):

@@ -29,7 +29,7 @@ from llm_flywheel.components.common.files import write_json
 from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.curate.config import CurateConfig
 from llm_flywheel.components.curate.decontaminate import Contamination, Item
-from llm_flywheel.components.curate.executors import Task
+from llm_flywheel.components.curate.executors import Task, hash_of
 from llm_flywheel.components.curate.filters import Filter, filters_for
 from llm_flywheel.components.curate.kernels import I64
 from llm_flywheel.components.curate.neighbours import sketch
@@ -103,11 +103,8 @@ class Plan:
     def key(self) -> str:
         """Name for the work on this very table with this config."""
         decisive = {name: value for name, value in self.config.items() if name not in ("engine", "workers")}
-        digest = xxhash.xxh3_64(json.dumps([_LAYOUT, decisive, self.ranges, _named_files(self.settings)]).encode())
-        with Path(self.data).open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        parts = [_LAYOUT, decisive, self.ranges, _named_files(self.settings), hash_of(Path(self.data))]
+        return xxhash.xxh3_64_hexdigest(json.dumps(parts).encode())
 
 
 def _named_files(config: CurateConfig) -> list[tuple[str, int, int]]:
@@ -177,7 +174,7 @@ def _ranges(groups: Sequence[pq.RowGroupMetaData], shard_rows: int) -> list[tupl
     return [*ranges, (begin, end)] if end > begin or not ranges else ranges
 
 
-def _batches(plan: Plan, begin: int, end: int) -> Iterator[pa.Table]:
+def _batches(plan: Plan, begin: int, end: int) -> Iterator[pa.RecordBatch]:
     """Rows ``begin`` to ``end`` of the input table, a few at a time."""
     with _table(Path(plan.data)) as file:
         first = 0
@@ -197,18 +194,28 @@ def _batches(plan: Plan, begin: int, end: int) -> Iterator[pa.Table]:
                 skip = max(0, skip - len(batch))
                 left -= len(own)
                 if len(own):
-                    yield pa.Table.from_batches([checked(own, end - left - len(own), Path(plan.data))])
+                    yield checked(own, end - left - len(own), Path(plan.data))
                 if not left:
                     return
         except (pa.ArrowException, OSError) as error:
             raise FlywheelError(f"cannot be read: {error}", where=plan.data, reason="unreadable") from None
 
 
+def _names_tests(plan: Plan) -> bool:
+    """Whether the ``meta`` of any row speaks of tests, which most tables do not: then no text need be read for it."""
+    try:
+        with _table(Path(plan.data)) as file:
+            metas = (batch["meta"].cast(pa.string()) for batch in file.iter_batches(columns=["meta"]))
+            return any(pc.any(pc.match_substring(meta, "test")).as_py() for meta in metas)
+    except (pa.ArrowException, OSError):
+        return True  # who reads all of it will tell
+
+
 def _index_evaluation_texts(plan: Plan, folder: Path) -> None:
     """Index the evaluation sets and the user texts of held-out rows, for all workers."""
 
     def items() -> Iterator[Item]:
-        for begin, end in plan.ranges:
+        for begin, end in plan.ranges if _names_tests(plan) else ():
             for batch in _batches(plan, begin, end):
                 maybe = batch.filter(pc.match_substring(batch["meta"], "test"))
                 for record in maybe.to_pylist():

@@ -35,13 +35,6 @@ class ShingleSets:
         """Shape (texts): number of shingles."""
         return np.diff(self.offsets)
 
-    def take(self, texts: I64) -> "ShingleSets":
-        """The sets of these texts, in this order."""
-        sizes = self.sizes[texts]
-        offsets = np.zeros(len(texts) + 1, np.int64)
-        np.cumsum(sizes, out=offsets[1:])
-        return ShingleSets(offsets, self.values[_places(self.offsets[texts], sizes)])
-
     def jaccard(self, left: I64, right: I64, least: float = 0) -> NDArray[np.float64]:
         """Jaccard similarity of pairs of texts.
 
@@ -68,13 +61,6 @@ def batches(sizes: I64) -> Iterator[tuple[int, int]]:
         end = min(max(full, begin + 1), begin + _PAIRS_AT_A_TIME)
         yield begin, min(end, len(sizes))
         begin = end
-
-
-def _places(starts: I64, sizes: I64) -> I64:
-    """Indices of all members of ragged rows that lie one after the other in a flat array."""
-    ends = np.cumsum(sizes)
-    places: I64 = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - sizes), sizes)
-    return places
 
 
 def shingle_sets(texts: Sequence[str], words: int) -> ShingleSets:
@@ -110,7 +96,7 @@ def joined(left: ShingleSets, right: ShingleSets) -> ShingleSets:
         for side, sets in enumerate((left, right)):
             own = sets.values[sets.offsets[begin] : sets.offsets[end]]
             if side:  # other hashes than on the left
-                own = (own * np.uint64(0x9E3779B97F4A7C15)) >> (np.uint64(64) - kernels.HASH_BITS)
+                own = (own * kernels.FACTOR) >> kernels.SHORTENED
             number = np.arange(end - begin, dtype=np.uint64) << kernels.HASH_BITS
             values[count : count + len(own)] = np.repeat(number, sets.sizes[begin:end]) | own
             count += len(own)

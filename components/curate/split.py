@@ -7,7 +7,7 @@ import polars as pl
 import xxhash
 from numpy.typing import NDArray
 
-I64 = NDArray[np.int64]
+from llm_flywheel.components.curate.kernels import I64
 
 
 def assign_splits(

@@ -1,6 +1,5 @@
 """Read the input files into the dataset table and the quarantine table, and account for every row."""
 
-import datetime
 import gc
 import json
 import logging
@@ -14,13 +13,13 @@ from llm_flywheel.components.common.access import access_of
 from llm_flywheel.components.common.dataset import (
     QUARANTINE_SCHEMA,
     TableWriter,
+    origin,
     read_manifest,
     row_id,
     write_manifest,
 )
 from llm_flywheel.components.common.errors import FlywheelError
 from llm_flywheel.components.common.progress import Progress
-from llm_flywheel.components.common.settings import Settings
 from llm_flywheel.components.ingest.config import IngestConfig
 from llm_flywheel.components.ingest.convert import (
     Layout,
@@ -283,13 +282,10 @@ def _log(result: IngestResult) -> None:
 
 
 def _manifest(result: IngestResult, config: IngestConfig) -> Mapping[str, Any]:
-    settings = Settings.from_env()
     return {
         "step": "ingest",
         "parent": None,
-        "made_by": settings.actor,
-        "run_id": settings.run_id,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **origin(),
         "access": config.access.model_dump(),
         "config": config.model_dump(mode="json")
         | {key: [without_secrets(path) for path in getattr(config, key)] for key in ("paths", "holdout_paths")},

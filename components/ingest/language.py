@@ -71,12 +71,17 @@ def language_of_text(text: str) -> str:
 @functools.cache
 def _script_of_units() -> NDArray[np.uint8]:
     """Shape (65,536): number of the script of each letter, 0 for what is none."""
-    units = np.zeros(1 << 16, np.uint8)
-    letters = [code for code in range(len(units)) if _LETTERS.match(chr(code))]
-    units[letters] = _OTHER
-    units[0xD800:0xD83B] = _OTHER  # first halves of what is not in UTF-16 itself, up to the emoji
+    every = "".join(map(chr, range(1 << 16)))
+    letters = np.zeros(len(every), bool)
+    for run in _LETTERS.finditer(every):
+        letters[run.start() : run.end()] = True
+    units = np.where(letters, _OTHER, 0).astype(np.uint8)
     for number, script in enumerate(_SCRIPTS.values(), 1):
-        units[[code for code in letters if re.match(script, chr(code))]] = number
+        own = np.zeros(len(every), bool)
+        for run in re.finditer(f"{script}+", every):
+            own[run.start() : run.end()] = True
+        units[letters & own] = number
+    units[0xD800:0xD83B] = _OTHER  # first halves of what is not in UTF-16 itself, up to the emoji
     return units
 
 

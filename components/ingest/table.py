@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from llm_flywheel.components.common.dataset import MESSAGE, SCHEMA
+from llm_flywheel.components.common.dataset import BATCH_CHARS, MESSAGE, SCHEMA
 
-_BATCH_CHARS = 1 << 24
 _HASHED = 1 << 20
 
 
@@ -53,7 +52,7 @@ class DatasetWriter:
         self._batch.append(row)
         self.rows += 1
         self._chars += len(row.meta) + sum([len(message["content"]) for message in row.messages])
-        if len(self._batch) >= self._batch_rows or self._chars > _BATCH_CHARS:
+        if len(self._batch) >= self._batch_rows or self._chars > BATCH_CHARS:
             self._flush()
 
     def _flush(self) -> None:

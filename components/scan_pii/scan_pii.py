@@ -1,6 +1,5 @@
 """Mask the personal data of a dataset on all cores, scan the result again, and judge it."""
 
-import datetime
 import functools
 import logging
 from collections import Counter
@@ -16,6 +15,7 @@ from llm_flywheel.components.common.access import access_of, after_masking
 from llm_flywheel.components.common.dataset import (
     SCHEMA,
     checked,
+    origin,
     read_manifest,
     version_of,
     write_manifest,
@@ -184,15 +184,12 @@ def _batches(path: Path, batch_rows: int, title: str) -> Iterator[pa.Buffer]:
 def _manifest(
     config: ScanPiiConfig, result: ScanResult, verdict: Verdict, tally: Tally, parent: Mapping[str, Any]
 ) -> dict[str, Any]:
-    settings = Settings.from_env()
     return {
         **{key: parent[key] for key in _CARRIED if key in parent},
         "step": "scan_pii",
         "version": result.version,
         "parent": parent.get("version"),
-        "made_by": settings.actor,
-        "run_id": settings.run_id,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **origin(),
         # The allow list holds real addresses and numbers, a deny list real names: how many there are is enough.
         "config": {
             **config.model_dump(mode="json"),
